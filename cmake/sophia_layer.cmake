@@ -1,0 +1,41 @@
+# sophia_layer(NAME [DEPS layer...] [LIBS library...])
+# Builds sophia/NAME/*.cc as library sophia_NAME, its *_test.cc files as the GoogleTest binary
+# sophia_NAME_test (ctest label `unit`) and its main.cc, if present, as the executable `sophia`.
+function(sophia_layer name)
+  cmake_parse_arguments(ARG "" "" "DEPS;LIBS" ${ARGN})
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/sophia/${name}/*.cc)
+  set(tests ${sources})
+  set(mains ${sources})
+  list(FILTER tests INCLUDE REGEX "_test\\.cc$")
+  list(FILTER mains INCLUDE REGEX "/main\\.cc$")
+  list(FILTER sources EXCLUDE REGEX "(_test|/main)\\.cc$")
+
+  if(sources)
+    add_library(sophia_${name} STATIC ${sources})
+    set(scope PUBLIC)
+  else()
+    add_library(sophia_${name} INTERFACE)
+    set(scope INTERFACE)
+  endif()
+  target_include_directories(sophia_${name} ${scope} ${PROJECT_SOURCE_DIR})
+  target_include_directories(sophia_${name} SYSTEM ${scope} ${SOPHIA_DEPS_DIR}/include)
+  list(TRANSFORM ARG_DEPS PREPEND sophia_)
+  target_link_libraries(sophia_${name} ${scope} ${ARG_DEPS} ${ARG_LIBS})
+
+  if(tests)
+    add_executable(sophia_${name}_test ${tests})
+    target_link_libraries(sophia_${name}_test sophia_${name} GTest::gmock GTest::gtest_main)
+    target_compile_definitions(sophia_${name}_test PRIVATE
+      SOPHIA_SOURCE_DIR="${PROJECT_SOURCE_DIR}" SOPHIA_DEPS_DIR="${SOPHIA_DEPS_DIR}")
+    add_dependencies(unit_tests sophia_${name}_test)
+    add_test(NAME unit_${name} COMMAND sophia_${name}_test
+             WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+    set_tests_properties(unit_${name} PROPERTIES LABELS unit)
+  endif()
+
+  if(mains)
+    add_executable(sophia ${mains})
+    target_link_libraries(sophia sophia_${name})
+    set_target_properties(sophia PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR})
+  endif()
+endfunction()

@@ -1,0 +1,156 @@
+#include "sophia/base/file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <sstream>
+#include <utility>
+
+#include "sophia/base/error.h"
+
+namespace sophia {
+namespace fs = std::filesystem;
+namespace {
+
+// An open file descriptor of a regular file, closed at the end of its scope.
+class ReadDescriptor {
+ public:
+  explicit ReadDescriptor(const fs::path& path) : fd_(open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
+    if (fd_ < 0) Fail(path.string(), "expected a readable file, got: {}", std::strerror(errno));
+    struct stat status {};
+    if (fstat(fd_, &status) != 0 || !S_ISREG(status.st_mode)) {
+      close(fd_);
+      Fail(path.string(), "expected a regular file, got a folder or device");
+    }
+    size_ = static_cast<size_t>(status.st_size);
+  }
+  ~ReadDescriptor() { close(fd_); }
+  ReadDescriptor(const ReadDescriptor&) = delete;
+  ReadDescriptor& operator=(const ReadDescriptor&) = delete;
+
+  int fd() const { return fd_; }
+  size_t size() const { return size_; }
+
+ private:
+  int fd_;
+  size_t size_ = 0;
+};
+
+}  // namespace
+
+MappedFile::MappedFile(const fs::path& path) : path_(path) {
+  const ReadDescriptor file(path);
+  size_ = file.size();
+  if (size_ == 0) return;
+  void* data = mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file.fd(), 0);
+  if (data == MAP_FAILED) {
+    Fail(path.string(), "expected a mappable file, got: {}", std::strerror(errno));
+  }
+  data_ = static_cast<const std::byte*>(data);
+}
+
+MappedFile::~MappedFile() {
+  if (data_ != nullptr) munmap(const_cast<std::byte*>(data_), size_);
+}
+
+MappedFile::MappedFile(MappedFile&& other) noexcept
+    : path_(std::move(other.path_)),
+      data_(std::exchange(other.data_, nullptr)),
+      size_(std::exchange(other.size_, 0)) {}
+
+MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
+  std::swap(path_, other.path_);
+  std::swap(data_, other.data_);
+  std::swap(size_, other.size_);
+  return *this;
+}
+
+void MappedFile::Release(std::span<const std::byte> part) const {
+  const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  const auto begin = (reinterpret_cast<uintptr_t>(part.data()) + page - 1) / page * page;
+  const auto end = (reinterpret_cast<uintptr_t>(part.data()) + part.size()) / page * page;
+  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+}
+
+std::string ReadFile(const fs::path& path) {
+  const ReadDescriptor file(path);
+  std::string text(file.size(), '\0');
+  size_t done = 0;
+  while (done < text.size()) {
+    const ssize_t got = read(file.fd(), text.data() + done, text.size() - done);
+    if (got < 0) Fail(path.string(), "expected a readable file, got: {}", std::strerror(errno));
+    if (got == 0) Fail(path.string(), "expected {} bytes, got {}", text.size(), done);
+    done += static_cast<size_t>(got);
+  }
+  return text;
+}
+
+AtomicFile::AtomicFile(fs::path path)
+    : path_(std::move(path)),
+      temporary_(path_.string() + fmt::format(".{}.tmp", getpid())),
+      stream_(temporary_, std::ios::binary | std::ios::trunc) {
+  if (!stream_) {
+    Fail(path_.string(), "expected a writable place, got: {}", std::strerror(errno));
+  }
+}
+
+AtomicFile::~AtomicFile() {
+  if (committed_) return;
+  stream_.close();
+  std::error_code ignored;
+  fs::remove(temporary_, ignored);
+}
+
+void AtomicFile::Write(std::string_view text) {
+  stream_.write(text.data(), static_cast<std::streamsize>(text.size()));
+}
+
+void AtomicFile::Write(std::span<const std::byte> bytes) {
+  Write(std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
+}
+
+void AtomicFile::Commit() {
+  stream_.close();
+  if (!stream_) Fail(path_.string(), "expected to write the whole file, got: write failed");
+  std::error_code error;
+  fs::rename(temporary_, path_, error);
+  if (error) Fail(path_.string(), "expected to rename into place, got: {}", error.message());
+  committed_ = true;
+}
+
+void WriteFile(const fs::path& path, std::string_view text) {
+  AtomicFile file(path);
+  file.Write(text);
+  file.Commit();
+}
+
+void MakeWritableFolder(const fs::path& path) {
+  std::error_code error;
+  fs::create_directories(path, error);
+  if (error || !fs::is_directory(path)) {
+    Fail(path.string(), "expected a folder that can be created, got: {}",
+         error ? error.message() : "not a folder");
+  }
+  if (access(path.c_str(), W_OK) != 0) {
+    Fail(path.string(), "expected a writable folder, got: {}", std::strerror(errno));
+  }
+}
+
+TemporaryFolder::TemporaryFolder() {
+  std::string pattern = (fs::temp_directory_path() / "sophia-XXXXXX").string();
+  if (mkdtemp(pattern.data()) == nullptr) {
+    Fail(pattern, "expected a writable temporary folder, got: {}", std::strerror(errno));
+  }
+  path_ = pattern;
+}
+
+TemporaryFolder::~TemporaryFolder() {
+  std::error_code ignored;
+  fs::remove_all(path_, ignored);
+}
+
+}  // namespace sophia

@@ -1,0 +1,79 @@
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace sophia {
+
+// A file mapped read-only into memory. Throws Error when it is missing or cannot be read.
+class MappedFile {
+ public:
+  explicit MappedFile(const std::filesystem::path& path);
+  ~MappedFile();
+  MappedFile(MappedFile&& other) noexcept;
+  MappedFile& operator=(MappedFile&& other) noexcept;
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+
+  const std::filesystem::path& path() const { return path_; }
+  std::span<const std::byte> bytes() const { return {data_, size_}; }
+
+  // Tells the kernel that the pages of `part` (a piece of bytes()) are not needed again, so that
+  // they stop counting as resident memory. They stay readable.
+  void Release(std::span<const std::byte> part) const;
+
+ private:
+  std::filesystem::path path_;
+  const std::byte* data_ = nullptr;
+  size_t size_ = 0;
+};
+
+// Reads a whole file. Throws Error when it is missing or cannot be read.
+std::string ReadFile(const std::filesystem::path& path);
+
+// Writes to a temporary name beside `path`; Commit() renames it into place. Without Commit() the
+// temporary file is removed, so readers never see a half-written file.
+class AtomicFile {
+ public:
+  explicit AtomicFile(std::filesystem::path path);
+  ~AtomicFile();
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+
+  void Write(std::string_view text);
+  void Write(std::span<const std::byte> bytes);
+  void Commit();
+
+ private:
+  std::filesystem::path path_;
+  std::filesystem::path temporary_;
+  std::ofstream stream_;
+  bool committed_ = false;
+};
+
+// One-call form of AtomicFile.
+void WriteFile(const std::filesystem::path& path, std::string_view text);
+
+// Creates a folder and its parents; throws Error when it cannot be created or written to.
+void MakeWritableFolder(const std::filesystem::path& path);
+
+// A folder of a fresh name under the system's temporary folder, removed with its content at the end.
+class TemporaryFolder {
+ public:
+  TemporaryFolder();
+  ~TemporaryFolder();
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+
+  const std::filesystem::path& path() const { return path_; }
+
+ private:
+  std::filesystem::path path_;
+};
+
+}  // namespace sophia

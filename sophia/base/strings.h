@@ -1,0 +1,25 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace sophia {
+
+std::vector<std::string> Split(std::string_view text, char separator);
+std::string Join(const std::vector<std::string>& parts, std::string_view separator);
+std::string_view Trim(std::string_view text);
+std::string ReplaceAll(std::string text, std::string_view from, std::string_view to);
+
+// The candidate closest to `word` by edit distance, if it is close enough to be a typing error.
+std::optional<std::string> Nearest(std::string_view word,
+                                   const std::vector<std::string>& candidates);
+
+// " (did you mean 'x'?)" for the nearest candidate, or nothing.
+std::string DidYouMean(std::string_view word, const std::vector<std::string>& candidates);
+
+// 1234567 -> "1.23 MB"; decimal units.
+std::string HumanBytes(double bytes);
+
+}  // namespace sophia
