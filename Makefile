@@ -1,0 +1,32 @@
+# Thin targets over tools/setup.sh and the CMake presets.
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all build bench oracle format
+JOBS := $(shell nproc)
+
+help: ## Print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: build ## Fine-tune SmolLM2 on the CPU and show what it learnt
+	@examples/demo/run.sh
+
+build: ## Install what is missing and build build/sophia
+	@tools/setup.sh build
+	@cmake --preset release --log-level=WARNING
+	@cmake --build build -j $(JOBS)
+
+test: ## Build and run every test but the slow ones
+	@tools/run_tests.sh
+
+test-all: ## Build and run every test
+	@tools/run_tests.sh --slow
+
+bench: build ## Compare speed and memory with torch and JAX
+	@tools/setup.sh bench
+	@.deps/venv-oracle/bin/python bench/run.py
+
+oracle: build ## Regenerate the committed fixtures that need torch
+	@tools/setup.sh oracle
+	@.deps/venv-oracle/bin/python tools/oracle/make_fixtures.py
+
+format: ## Format every tracked C++ file
+	@git ls-files -z '*.h' '*.cc' | xargs -0 -r clang-format -i
