@@ -1,0 +1,30 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "sophia/pjrt/client.h"
+
+namespace sophia::pjrt {
+
+// The CPU plugin of .deps and a client with `devices` devices.
+inline std::shared_ptr<const Client> CpuClient(int64_t devices = 1) {
+  return Client::Create(Plugin::Load(SOPHIA_DEPS_DIR "/plugins/pjrt_cpu.so"),
+                        {{"cpu_device_count", devices}});
+}
+
+inline std::filesystem::path TpuPlugin() { return SOPHIA_DEPS_DIR "/plugins/libtpu.so"; }
+
+// what() of the Error that `action` throws.
+template <typename Action>
+std::string MessageOf(Action action) {
+  try {
+    action();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+}  // namespace sophia::pjrt
