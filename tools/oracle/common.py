@@ -4,9 +4,11 @@ import hashlib
 import json
 import pathlib
 import re
+import warnings
 
 import numpy as np
 import torch
+import transformers
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM
 
@@ -15,7 +17,11 @@ FIXTURES = ROOT / "tests" / "fixtures"
 SMOLLM2 = ROOT / ".deps" / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
-def make_deterministic():
+def set_up():
+    """Quiet libraries and the same bytes every time."""
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    warnings.filterwarnings("ignore", category=FutureWarning)
     torch.manual_seed(0)
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)

@@ -10,8 +10,6 @@ import sys
 
 os.environ.setdefault("TQDM_DISABLE", "1")
 
-import transformers
-
 import common
 import generation
 import llama_cases
@@ -25,9 +23,7 @@ def main(names):
     for name in names:
         if name not in PARTS:
             raise SystemExit(f"expected one of {', '.join(PARTS)}, got '{name}'")
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    common.make_deterministic()
+    common.set_up()
     for name in names or PARTS:
         PARTS[name].write()
         print(f"{name}: written", flush=True)
