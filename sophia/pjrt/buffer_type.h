@@ -1,6 +1,6 @@
 #pragma once
 
-#include <xla/pjrt/c/pjrt_c_api.h>
+#include "xla/pjrt/c/pjrt_c_api.h"
 
 #include "sophia/base/dtype.h"
 

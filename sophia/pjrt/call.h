@@ -1,8 +1,8 @@
 #pragma once
 
-#include <xla/pjrt/c/pjrt_c_api.h>
-
 #include <string_view>
+
+#include "xla/pjrt/c/pjrt_c_api.h"
 
 #include "sophia/base/error.h"
 #include "sophia/pjrt/plugin.h"
@@ -80,6 +80,17 @@ void Destroy(const Plugin& plugin, MethodArgs<Method> args) noexcept {
     PJRT_Error_Destroy_Args destroy{.struct_size = sizeof(destroy), .error = error};
     plugin.api().PJRT_Error_Destroy(&destroy);
   }
+}
+
+// StableHLO text or bytecode as the plugin takes it; a view of `mlir`.
+inline PJRT_Program MlirProgram(std::string_view mlir) {
+  constexpr std::string_view kFormat = "mlir";
+  // Compilation only reads the code, though the interface's pointer is not const.
+  return {.struct_size = PJRT_Program_STRUCT_SIZE,
+          .code = const_cast<char*>(mlir.data()),
+          .code_size = mlir.size(),
+          .format = kFormat.data(),
+          .format_size = kFormat.size()};
 }
 
 }  // namespace sophia::pjrt

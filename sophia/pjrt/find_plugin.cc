@@ -140,7 +140,7 @@ fs::path FindPlugin(const PluginSearch& search) {
          "one; looked at:{}",
          search.platform, looked.empty() ? " no existing folder" : looked);
   }
-  Fail("plugin", "expected platform {}, got {}{}", Join(known, ", "), search.platform,
+  Fail("plugin", "expected platform cpu, tpu or cuda, got {}{}", search.platform,
        DidYouMean(search.platform, known));
 }
 

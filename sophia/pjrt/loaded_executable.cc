@@ -27,14 +27,8 @@ std::vector<PJRT_Buffer*> Raw(std::span<Buffer* const> buffers) {
 
 LoadedExecutable LoadedExecutable::Compile(const Client& client, std::string_view mlir,
                                            const CompileOptions& options) {
-  constexpr std::string_view kFormat = "mlir";
   const std::string encoded = Encode(options);
-  // The plugin reads the code but the interface's pointer is not const.
-  const PJRT_Program program{.struct_size = PJRT_Program_STRUCT_SIZE,
-                             .code = const_cast<char*>(mlir.data()),
-                             .code_size = mlir.size(),
-                             .format = kFormat.data(),
-                             .format_size = kFormat.size()};
+  const PJRT_Program program = MlirProgram(mlir);
   const auto args = Call<&PJRT_Api::PJRT_Client_Compile>(client.plugin(),
                                                          {.client = client.raw(),
                                                           .program = &program,

@@ -2,9 +2,10 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <xla/pjrt/c/pjrt_c_api.h>
 
 #include <type_traits>
+
+#include "xla/pjrt/c/pjrt_c_api.h"
 
 namespace sophia::pjrt {
 namespace {

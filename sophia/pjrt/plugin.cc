@@ -41,7 +41,7 @@ std::shared_ptr<const Plugin> Plugin::Load(const fs::path& path) {
   if (!fs::is_regular_file(path, ignored)) {
     Fail(path.native(), "expected a PJRT plugin (a shared library), got no such file");
   }
-  if (path.filename().native().starts_with("libtpu") && !HasTpu()) PrepareForTpuCompilation();
+  SetIfUnset("TF_CPP_MIN_LOG_LEVEL", "1");
   void* library = dlopen(fs::absolute(path).c_str(), RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) {
     const char* reason = dlerror();
@@ -53,6 +53,7 @@ std::shared_ptr<const Plugin> Plugin::Load(const fs::path& path) {
     dlclose(library);
     Fail(path.native(), "expected a PJRT plugin, got a library without the symbol GetPjrtApi");
   }
+  if (dlsym(library, "TfTpu_Initialize") != nullptr && !HasTpu()) PrepareForTpuCompilation();
   return Wrap(get_api(), path);
 }
 
@@ -85,6 +86,7 @@ bool HasTpu() {
 }
 
 void PrepareForTpuCompilation() {
+  SetIfUnset("ALLOW_MULTIPLE_LIBTPU_LOAD", "1");
   SetIfUnset("TPU_SKIP_MDS_QUERY", "1");
   SetIfUnset("TPU_ACCELERATOR_TYPE", "v5litepod-4");
   SetIfUnset("TPU_WORKER_HOSTNAMES", "localhost");

@@ -60,8 +60,8 @@ struct ApiVersion {
 class Plugin : public std::enable_shared_from_this<Plugin> {
  public:
   // Loads and initialises a shared library that exports GetPjrtApi. Throws Error if it is missing,
-  // is no plugin, has another major version or is too old. For a library named libtpu*.so on a
-  // machine without a TPU it first calls PrepareForTpuCompilation (topology.h has the use).
+  // is no plugin, has another major version or is too old. Sets TF_CPP_MIN_LOG_LEVEL=1 where unset,
+  // so that plugins log warnings only, and calls PrepareForTpuCompilation for libtpu without a TPU.
   static std::shared_ptr<const Plugin> Load(const std::filesystem::path& path);
 
   // Checks and initialises a function table that lives as long as the process; `path` names it in
@@ -88,8 +88,10 @@ class Plugin : public std::enable_shared_from_this<Plugin> {
 // True if this machine shows a TPU device file.
 bool HasTpu();
 
-// Sets the variables with which libtpu works on a machine without a TPU (TPU_SKIP_MDS_QUERY,
-// TPU_ACCELERATOR_TYPE, TPU_WORKER_HOSTNAMES), each only where unset. Must precede loading libtpu.
+// Sets the environment variables with which libtpu compiles on a machine without a TPU, each only
+// where unset: TPU_SKIP_MDS_QUERY, TPU_ACCELERATOR_TYPE and TPU_WORKER_HOSTNAMES, without which it
+// asks a metadata server for minutes, and ALLOW_MULTIPLE_LIBTPU_LOAD, without which a second
+// process that loads it fails at /tmp/libtpu_lockfile. Plugin::Load calls it.
 void PrepareForTpuCompilation();
 
 struct PluginSearch {

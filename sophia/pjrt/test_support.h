@@ -8,10 +8,11 @@
 
 namespace sophia::pjrt {
 
-// The CPU plugin of .deps and a client with `devices` devices.
+inline std::filesystem::path CpuPlugin() { return SOPHIA_DEPS_DIR "/plugins/pjrt_cpu.so"; }
+
+// A client of the CPU plugin with `devices` devices.
 inline std::shared_ptr<const Client> CpuClient(int64_t devices = 1) {
-  return Client::Create(Plugin::Load(SOPHIA_DEPS_DIR "/plugins/pjrt_cpu.so"),
-                        {{"cpu_device_count", devices}});
+  return Client::Create(Plugin::Load(CpuPlugin()), {{"cpu_device_count", devices}});
 }
 
 inline std::filesystem::path TpuPlugin() { return SOPHIA_DEPS_DIR "/plugins/libtpu.so"; }
