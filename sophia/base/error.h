@@ -9,8 +9,8 @@
 
 namespace sophia {
 
-// A fault of the user's input, a file or a device. what() reads "[where] message", where the message
-// says what was expected and what came.
+// A fault of the user's input, a file or a device. what() reads "[where] message", where the
+// message says what was expected and what came.
 class Error : public std::runtime_error {
  public:
   Error(std::string_view where, std::string_view message)
@@ -35,8 +35,8 @@ class InternalError : public std::logic_error {
 }  // namespace sophia
 
 // Throws InternalError unless `condition` holds; further arguments are a fmt format and its values.
-#define SOPHIA_CHECK(condition, ...)                                                       \
-  do {                                                                                     \
-    if (!(condition))                                                                      \
+#define SOPHIA_CHECK(condition, ...)                                                        \
+  do {                                                                                      \
+    if (!(condition))                                                                       \
       ::sophia::CheckFailed(__FILE__, __LINE__, #condition, ::fmt::format("" __VA_ARGS__)); \
   } while (false)

@@ -62,7 +62,8 @@ void WriteFile(const std::filesystem::path& path, std::string_view text);
 // Creates a folder and its parents; throws Error when it cannot be created or written to.
 void MakeWritableFolder(const std::filesystem::path& path);
 
-// A folder of a fresh name under the system's temporary folder, removed with its content at the end.
+// A folder of a fresh name under the system's temporary folder, removed with its content at the
+// end.
 class TemporaryFolder {
  public:
   TemporaryFolder();

@@ -131,8 +131,7 @@ std::optional<T> Find(const Json& object, std::string_view key, std::string_view
   const auto it = object.find(std::string(key));
   if (it == object.end() || it->is_null()) return std::nullopt;
   if (!JsonType<T>::Is(*it)) {
-    Fail(where, "expected '{}' to be {}, got {}", key, JsonType<T>::kName,
-         Dump(*it).substr(0, 80));
+    Fail(where, "expected '{}' to be {}, got {}", key, JsonType<T>::kName, Dump(*it).substr(0, 80));
   }
   return it->template get<T>();
 }

@@ -1,0 +1,329 @@
+// Identities with a meaning for autodiff, the compiler or the partitioner, and custom calls.
+#include "sophia/graph/ops/special_ops.h"
+
+#include <fmt/ranges.h>
+
+#include "sophia/graph/ops/creation.h"
+#include "sophia/graph/ops/op_lists.h"
+#include "sophia/graph/ops/op_util.h"
+#include "sophia/graph/printer.h"
+
+namespace sophia {
+namespace {
+
+using In = std::span<const Tensor>;
+using Out = std::vector<Tensor>;
+
+std::vector<Shape> SameShapes(const ShapeArgs& args) { return args.inputs; }
+
+void PrintAlias(const Node& node, RegionPrinter& printer) {
+  for (int i = 0; i < static_cast<int>(node.results.size()); ++i) {
+    const Tensor result(const_cast<Node*>(&node), i);
+    printer.Alias(result, AliasedValue(result));
+  }
+}
+
+std::shared_ptr<const CustomVjpRule> RuleOf(const Node& node) {
+  return node.attrs.Get<std::shared_ptr<const CustomVjpRule>>("rule");
+}
+
+void CustomVjpGradient(VjpContext& c) {
+  const auto rule = RuleOf(c.node());
+  std::vector<Tensor> residuals;
+  for (size_t i = rule->primals + rule->outputs; i < c.node().inputs.size(); ++i) {
+    residuals.push_back(c.In(static_cast<int>(i)));
+  }
+  std::vector<Tensor> cotangents;
+  for (size_t i = 0; i < rule->outputs; ++i) cotangents.push_back(c.Grad(static_cast<int>(i)));
+  const std::vector<Tensor> grads = rule->backward(residuals, cotangents);
+  if (grads.size() != rule->primals) {
+    FailAt(c.node().loc, "custom_vjp: expected {} cotangents from the backward function, got {}",
+           rule->primals, grads.size());
+  }
+  for (size_t i = 0; i < rule->primals; ++i) {
+    if (grads[i].defined()) c.Add(static_cast<int>(i), grads[i]);
+  }
+}
+
+std::string LayoutList(const std::vector<Dims>& layouts) {
+  std::vector<std::string> texts;
+  for (const Dims& layout : layouts) {
+    texts.push_back(fmt::format("dense<{}> : tensor<{}xindex>", I64List(layout), layout.size()));
+  }
+  return fmt::format("[{}]", fmt::join(texts, ", "));
+}
+
+std::string Quoted(std::string_view text) {
+  std::string quoted = "\"";
+  for (const char c : text) {
+    if (c == '"' || c == '\\' || static_cast<unsigned char>(c) < 0x20) {
+      quoted += fmt::format("\\{:02X}", static_cast<unsigned char>(c));
+    } else {
+      quoted += c;
+    }
+  }
+  return quoted + '"';
+}
+
+}  // namespace
+
+constinit const OpDef kStopGradient = Op({
+    .name = "stop_gradient",
+    .shape = SameShapes,
+    .gradient = OpDef::Gradient::kNone,
+    .print = PrintAlias,
+    .cheap = true,
+    .samples =
+        [] {
+          return std::vector<OpSample>{
+              {.name = "stop_gradient", .inputs = {{DType::kF32, {3}}}, .call = [](In in) {
+                 return Out{in[0] * StopGradient(in[0])};
+               }}};
+        },
+});
+
+constinit const OpDef kCheckpointName = Op({
+    .name = "checkpoint_name",
+    .shape = SameShapes,
+    .vjp = [](VjpContext& c) { c.Add(0, c.Grad(0)); },
+    .print = PrintAlias,
+    .cheap = true,
+    .samples =
+        [] {
+          return std::vector<OpSample>{
+              {.name = "checkpoint_name", .inputs = {{DType::kF32, {3}}}, .call = [](In in) {
+                 return Out{CheckpointName(in[0] * in[0], "square")};
+               }}};
+        },
+});
+
+constinit const OpDef kCustomVjp = Op({
+    .name = "custom_vjp",
+    .shape = [](const ShapeArgs& args) -> std::vector<Shape> {
+      const auto rule = args.attrs.Get<std::shared_ptr<const CustomVjpRule>>("rule");
+      const auto first = args.inputs.begin() + static_cast<int64_t>(rule->primals);
+      return {first, first + static_cast<int64_t>(rule->outputs)};
+    },
+    .vjp = CustomVjpGradient,
+    .print = PrintAlias,
+    .cheap = true,
+    .samples =
+        [] {
+          return std::vector<OpSample>{
+              {.name = "custom_vjp",
+               .inputs = {{DType::kF32, {3}}, {DType::kF32, {3}}},
+               .call = [](In in) {
+                 return CustomVjp(
+                     {in[0], in[1]},
+                     [](In p) -> CustomVjpOutput {
+                       return {.outputs = {Sin(p[0]) * p[1]}, .residuals = {p[0], p[1]}};
+                     },
+                     [](In r, In g) {
+                       return Out{g[0] * (Cos(r[0]) * r[1]), g[0] * Sin(r[0])};
+                     });
+               }}};
+        },
+});
+
+namespace {
+
+constinit const OpDef kOptimizationBarrier = Op({
+    .name = "optimization_barrier",
+    .mlir = "stablehlo.optimization_barrier",
+    .shape = SameShapes,
+    .vjp =
+        [](VjpContext& c) {
+          for (int i = 0; i < static_cast<int>(c.node().inputs.size()); ++i) {
+            if (c.Wants(i)) c.Add(i, c.Grad(i));
+          }
+        },
+    .samples =
+        [] {
+          return std::vector<OpSample>{{.name = "optimization_barrier",
+                                        .inputs = {{DType::kF32, {3}}, {DType::kF32, {2}}},
+                                        .call = [](In in) {
+                                          return OptimizationBarrier({in[0], in[1]});
+                                        }}};
+        },
+});
+
+Sharding ShardingOf(const Node& node) {
+  Sharding sharding;
+  for (const std::string& axes : node.attrs.Get<std::vector<std::string>>("axes")) {
+    sharding.axes.emplace_back();
+    size_t start = 0;
+    while (start < axes.size()) {
+      const size_t end = axes.find('|', start);
+      sharding.axes.back().push_back(axes.substr(start, end - start));
+      start = end == std::string::npos ? axes.size() : end + 1;
+    }
+  }
+  return sharding;
+}
+
+constinit const OpDef kShardingConstraint = Op({
+    .name = "sharding_constraint",
+    .mlir = "sdy.sharding_constraint",
+    .shape = [](const ShapeArgs& args) -> std::vector<Shape> {
+      const size_t given = args.attrs.Get<std::vector<std::string>>("axes").size();
+      if (given != args.inputs[0].dims.size()) {
+        args.Fail("expected axes for {} dimensions, got {}", args.inputs[0].rank(), given);
+      }
+      return args.inputs;
+    },
+    .vjp = [](VjpContext& c) { c.Add(0, ShardingConstraint(c.Grad(0), ShardingOf(c.node()))); },
+    .attributes = [](const Node& node) { return "sharding = " + ShardingText(ShardingOf(node)); },
+    .samples =
+        [] {
+          return std::vector<OpSample>{
+              {.name = "sharding_constraint", .inputs = {{DType::kF32, {2, 3}}}, .call = [](In in) {
+                 Graph::Current().set_mesh({{"data", 1}});
+                 return Out{ShardingConstraint(in[0], {.axes = {{"data"}, {}}})};
+               }}};
+        },
+});
+
+std::string CustomCallAttributes(const Node& node) {
+  const Attrs& attrs = node.attrs;
+  const bool typed = attrs.Get<bool>("typed_ffi");
+  const auto& config = attrs.Get<std::string>("backend_config");
+  std::string text = fmt::format(
+      "call_target_name = {}, has_side_effect = {}, api_version = {} : i32",
+      Quoted(attrs.Get<std::string>("target")), attrs.Get<bool>("has_side_effect"), typed ? 4 : 2);
+  if (typed) {
+    text += fmt::format(", backend_config = {}", config.empty() ? "{}" : config);
+  } else {
+    text += fmt::format(", backend_config = {}", Quoted(config));
+  }
+  if (attrs.Has("layouts")) text += ", " + attrs.Get<std::string>("layouts");
+  return text;
+}
+
+constinit const OpDef kCustomCall = Op({
+    .name = "custom_call",
+    .mlir = "stablehlo.custom_call",
+    .shape = [](const ShapeArgs& args) -> std::vector<Shape> {
+      std::vector<Shape> shapes;
+      const Dims& dtypes = args.attrs.Get<Dims>("dtypes");
+      const Dims& ranks = args.attrs.Get<Dims>("ranks");
+      const Dims& sizes = args.attrs.Get<Dims>("sizes");
+      auto at = sizes.begin();
+      for (size_t i = 0; i < dtypes.size(); ++i) {
+        shapes.push_back({static_cast<DType>(dtypes[i]), Dims(at, at + ranks[i])});
+        at += ranks[i];
+      }
+      return shapes;
+    },
+    .gradient = OpDef::Gradient::kForbidden,
+    .attributes = CustomCallAttributes,
+    .samples =
+        [] {
+          // A target that every XLA backend knows.
+          return std::vector<OpSample>{
+              {.name = "custom_call", .inputs = {{DType::kF32, {2, 3}}}, .call = [](In in) {
+                 return CustomCall("Sharding", {in[0]}, {in[0].shape()}, {.backend_config = ""});
+               }}};
+        },
+});
+
+}  // namespace
+
+Tensor AliasedValue(const Tensor& tensor) {
+  const Node& node = *tensor.node();
+  if (node.op == &kStopGradient || node.op == &kCheckpointName) return node.inputs[0];
+  if (node.op == &kCustomVjp) {
+    return node.inputs[RuleOf(node)->primals + static_cast<size_t>(tensor.index())];
+  }
+  return tensor;
+}
+
+Tensor StopGradient(const Tensor& x, Loc loc) { return Apply(kStopGradient, {x}, {}, loc); }
+
+Tensor CheckpointName(const Tensor& x, std::string name, Loc loc) {
+  return Apply(kCheckpointName, {x}, {{"name", std::move(name)}}, loc);
+}
+
+std::vector<Tensor> OptimizationBarrier(const std::vector<Tensor>& values, Loc loc) {
+  Node* node = AddNode(kOptimizationBarrier, values, {}, loc);
+  std::vector<Tensor> results;
+  for (int i = 0; i < static_cast<int>(values.size()); ++i) results.emplace_back(node, i);
+  return results;
+}
+
+std::string ShardingText(const Sharding& sharding) {
+  std::vector<std::string> dims;
+  for (const auto& axes : sharding.axes) {
+    std::vector<std::string> quoted;
+    for (const std::string& axis : axes) quoted.push_back(Quoted(axis));
+    dims.push_back(fmt::format("{{{}}}", fmt::join(quoted, ", ")));
+  }
+  return fmt::format("#sdy.sharding<@mesh, [{}]>", fmt::join(dims, ", "));
+}
+
+Tensor ShardingConstraint(const Tensor& x, const Sharding& sharding, Loc loc) {
+  if (Graph::Current().mesh().empty()) {
+    FailAt(loc, "sharding_constraint: expected a graph with a mesh, got none");
+  }
+  std::vector<std::string> axes;
+  for (const auto& dim : sharding.axes) axes.push_back(fmt::format("{}", fmt::join(dim, "|")));
+  return Apply(kShardingConstraint, {x}, {{"axes", axes}}, loc);
+}
+
+std::vector<Tensor> CustomCall(const std::string& target, const std::vector<Tensor>& operands,
+                               const std::vector<Shape>& results, const CustomCallOptions& options,
+                               Loc loc) {
+  Dims dtypes;
+  Dims ranks;
+  Dims sizes;
+  for (const Shape& shape : results) {
+    dtypes.push_back(static_cast<int64_t>(shape.dtype));
+    ranks.push_back(shape.rank());
+    sizes.insert(sizes.end(), shape.dims.begin(), shape.dims.end());
+  }
+  std::string layouts;
+  if (!options.operand_layouts.empty() || !options.result_layouts.empty()) {
+    layouts = fmt::format("operand_layouts = {}, result_layouts = {}",
+                          LayoutList(options.operand_layouts), LayoutList(options.result_layouts));
+  }
+  Attrs attrs{{"target", target},
+              {"backend_config", options.backend_config},
+              {"typed_ffi", options.typed_ffi},
+              {"has_side_effect", options.has_side_effect},
+              {"dtypes", dtypes},
+              {"ranks", ranks},
+              {"sizes", sizes}};
+  if (!layouts.empty()) attrs.Set("layouts", layouts);
+  Node* node = AddNode(kCustomCall, operands, std::move(attrs), loc);
+  std::vector<Tensor> tensors;
+  for (int i = 0; i < static_cast<int>(results.size()); ++i) tensors.emplace_back(node, i);
+  return tensors;
+}
+
+std::vector<Tensor> CustomVjp(const std::vector<Tensor>& primals, const CustomForward& forward,
+                              CustomBackward backward, Loc loc) {
+  std::vector<Tensor> stopped;
+  for (const Tensor& primal : primals) stopped.push_back(StopGradient(primal, loc));
+  const CustomVjpOutput result = forward(stopped);
+  auto rule = std::make_shared<CustomVjpRule>();
+  rule->backward = std::move(backward);
+  rule->primals = primals.size();
+  rule->outputs = result.outputs.size();
+  std::vector<Tensor> inputs = primals;
+  inputs.insert(inputs.end(), result.outputs.begin(), result.outputs.end());
+  inputs.insert(inputs.end(), result.residuals.begin(), result.residuals.end());
+  Node* node = AddNode(kCustomVjp, std::move(inputs),
+                       {{"rule", std::shared_ptr<const CustomVjpRule>(std::move(rule))}}, loc);
+  std::vector<Tensor> outputs;
+  for (int i = 0; i < static_cast<int>(result.outputs.size()); ++i) outputs.emplace_back(node, i);
+  return outputs;
+}
+
+namespace ops {
+
+std::vector<const OpDef*> SpecialOps() {
+  return {&kStopGradient,        &kCheckpointName,     &kCustomVjp,
+          &kOptimizationBarrier, &kShardingConstraint, &kCustomCall};
+}
+
+}  // namespace ops
+}  // namespace sophia

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <functional>
+#include <source_location>
+
+#include "sophia/base/shape.h"
+
+namespace sophia {
+
+struct Node;
+
+// The line of user code that built a node; errors name it.
+using Loc = std::source_location;
+
+// A value of the program being traced: one result of a node. A cheap handle; the Graph owns the
+// node. A default-constructed Tensor stands for "no value".
+class Tensor {
+ public:
+  Tensor() = default;
+  Tensor(Node* node, int index) : node_(node), index_(index) {}
+
+  bool defined() const { return node_ != nullptr; }
+  Node* node() const { return node_; }
+  int index() const { return index_; }
+
+  const Shape& shape() const;
+  const Dims& dims() const { return shape().dims; }
+  DType dtype() const { return shape().dtype; }
+  int64_t rank() const { return shape().rank(); }
+  // Size of one dimension; negative counts from the last.
+  int64_t dim(int64_t axis) const;
+
+  bool operator==(const Tensor&) const = default;
+
+ private:
+  Node* node_ = nullptr;
+  int index_ = 0;
+};
+
+struct TensorHash {
+  size_t operator()(const Tensor& tensor) const {
+    return std::hash<const void*>()(tensor.node()) * 31 + static_cast<size_t>(tensor.index());
+  }
+};
+
+}  // namespace sophia
