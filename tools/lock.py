@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Regenerates deps.lock from deps.toml with pip's resolver (needs the network).
+"""Regenerates deps.lock from deps.toml: .deps/pip/bin/python tools/lock.py (needs the network).
 
 Every wheel is pinned by version and SHA-256 for CPython 3.11 on x86-64 Linux with glibc 2.36
 (Debian 12). All groups are resolved at once, so that a package has one version everywhere; a

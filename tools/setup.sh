@@ -175,7 +175,10 @@ main() {
       Build
       Venv venv-oracle test oracle
       ;;
-    *) Die "expected one of build, test, oracle, bench, got '$group'" ;;
+    *)
+      Say "expected one of build, test, oracle, bench, got '$group'"
+      exit 2
+      ;;
   esac
 }
 
