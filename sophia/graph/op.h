@@ -56,6 +56,11 @@ struct OpSample {
   std::function<std::vector<Tensor>(std::span<const Tensor>)> call;
   double low = -2.0;
   double high = 2.0;
+  // For finite differences, taken in f64: step and error relative to the gradient's magnitude.
+  double step = 1e-5;
+  double tolerance = 1e-6;
+  bool differentiable = true;   // false: asking for the gradient is an Error
+  bool stops_gradient = false;  // the gradient is not the derivative, by definition
 };
 
 // Everything there is to know about one op. Built by Op(), which refuses incomplete definitions at

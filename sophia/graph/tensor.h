@@ -3,7 +3,6 @@
 #include <compare>
 #include <cstdint>
 #include <functional>
-#include <source_location>
 
 #include "sophia/base/shape.h"
 
@@ -11,8 +10,24 @@ namespace sophia {
 
 struct Node;
 
-// The line of user code that built a node; errors name it.
-using Loc = std::source_location;
+// The line of user code that built a node; errors name it. As a default argument, Loc::current() is
+// the caller's line (std::source_location, which clang 14 lacks).
+class Loc {
+ public:
+  static constexpr Loc current(const char* file = __builtin_FILE(), int line = __builtin_LINE()) {
+    return {file, line};
+  }
+  constexpr Loc() = default;
+
+  constexpr const char* file_name() const { return file_; }
+  constexpr int line() const { return line_; }
+
+ private:
+  constexpr Loc(const char* file, int line) : file_(file), line_(line) {}
+
+  const char* file_ = "";
+  int line_ = 0;
+};
 
 // A value of the program being traced: one result of a node. A cheap handle; the Graph owns the
 // node. A default-constructed Tensor stands for "no value".

@@ -92,13 +92,17 @@ std::vector<Shape> ScanShape(const ShapeArgs& args) {
 }
 
 std::vector<OpSample> WhileSamples() {
-  return {{.name = "while", .inputs = {{DType::kF32, {3}}}, .call = [](In in) {
-             return While([](In state) { return Lt(state[0], 4.0); },
-                          [](In state) {
-                            return Out{state[0] + 1.0, state[1] * 1.5};
-                          },
-                          {Scalar(DType::kS32, 0), in[0]});
-           }}};
+  return {{.name = "while",
+           .inputs = {{DType::kF32, {3}}},
+           .call =
+               [](In in) {
+                 return While([](In state) { return Lt(state[0], 4.0); },
+                              [](In state) {
+                                return Out{state[0] + 1.0, state[1] * 1.5};
+                              },
+                              {Scalar(DType::kS32, 0), in[0]});
+               },
+           .differentiable = false}};
 }
 
 std::vector<OpSample> CaseSamples() {

@@ -166,10 +166,13 @@ constinit const OpDef kDotGeneral = Op({
                    }},
               {.name = "dot_general/bf16",
                .inputs = {{DType::kF32, {3, 5}}, {DType::kF32, {5, 4}}},
-               .call = [](In in) {
-                 return Out{MatMul(Convert(in[0], DType::kBF16), Convert(in[1], DType::kBF16),
-                                   {.result = DType::kF32})};
-               }}};
+               .call =
+                   [](In in) {
+                     return Out{MatMul(Convert(in[0], DType::kBF16), Convert(in[1], DType::kBF16),
+                                       {.result = DType::kF32})};
+                   },
+               .step = 0.25,
+               .tolerance = 0.03}};
         },
 });
 

@@ -52,7 +52,6 @@ constinit const OpDef kCompare = Op({
               : is_unsigned  ? "UNSIGNED"
                              : "SIGNED");
         },
-    .cheap = true,
     .samples = CompareSamples,
 });
 

@@ -30,7 +30,9 @@ constinit const OpDef kConvert = Op({
                                  DType::kF8E4M3FN, DType::kF8E5M2}) {
             samples.push_back({.name = fmt::format("convert/f32/{}", Name(to)),
                                .inputs = {{DType::kF32, {3, 5}}},
-                               .call = [to](In in) { return Out{Convert(in[0], to)}; }});
+                               .call = [to](In in) { return Out{Convert(in[0], to)}; },
+                               .step = 0.25,
+                               .tolerance = Info(to).bits == 8 ? 0.2 : 0.02});
           }
           samples.push_back({.name = "convert/s32/f32",
                              .inputs = {{DType::kS32, {4}}},
@@ -305,7 +307,7 @@ constinit const OpDef kPad = Op({
                      return Out{Pad(in[0], in[1], {1, 0}, {0, 2}, {0, 1})};
                    }},
               {.name = "pad/negative", .inputs = {{DType::kF32, {4, 5}}}, .call = [](In in) {
-                 return Out{Pad(in[0], Scalar(DType::kF32, 0), {-1, 2}, {1, -2}, {0, 0})};
+                 return Out{Pad(in[0], Scalar(in[0].dtype(), 0), {-1, 2}, {1, -2}, {0, 0})};
                }}};
         },
 });

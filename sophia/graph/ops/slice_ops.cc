@@ -56,7 +56,6 @@ constinit const OpDef kSlice = Op({
                              I64Array(node.attrs.Get<Dims>("limit")),
                              I64Array(node.attrs.Get<Dims>("strides")));
         },
-    .cheap = true,
     .samples =
         [] {
           return std::vector<OpSample>{

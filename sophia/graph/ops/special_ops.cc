@@ -76,9 +76,10 @@ constinit const OpDef kStopGradient = Op({
     .samples =
         [] {
           return std::vector<OpSample>{
-              {.name = "stop_gradient", .inputs = {{DType::kF32, {3}}}, .call = [](In in) {
-                 return Out{in[0] * StopGradient(in[0])};
-               }}};
+              {.name = "stop_gradient",
+               .inputs = {{DType::kF32, {3}}},
+               .call = [](In in) { return Out{in[0] * StopGradient(in[0])}; },
+               .stops_gradient = true}};
         },
 });
 
@@ -220,9 +221,10 @@ constinit const OpDef kCustomCall = Op({
         [] {
           // A target that every XLA backend knows.
           return std::vector<OpSample>{
-              {.name = "custom_call", .inputs = {{DType::kF32, {2, 3}}}, .call = [](In in) {
-                 return CustomCall("Sharding", {in[0]}, {in[0].shape()}, {.backend_config = ""});
-               }}};
+              {.name = "custom_call",
+               .inputs = {{DType::kF32, {2, 3}}},
+               .call = [](In in) { return CustomCall("Sharding", {in[0]}, {in[0].shape()}); },
+               .differentiable = false}};
         },
 });
 

@@ -1,0 +1,65 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "sophia/graph/graph.h"
+#include "sophia/pjrt/buffer.h"
+#include "sophia/pjrt/executable.h"
+#include "sophia/pjrt/topology.h"
+#include "sophia/runtime/cache.h"
+
+namespace sophia {
+
+// What a compiled program takes or gives, in order.
+struct ProgramValue {
+  std::string name;
+  Shape shape;
+};
+
+struct CompileSettings {
+  std::string name = "sophia";  // of the module, for profiles
+  std::map<std::string, pjrt::OptionOverride> overrides = {};
+  // Where to look for and keep the compiled program; nullptr compiles always.
+  const CompileCache* cache = nullptr;
+};
+
+// A traced graph, compiled for a client's devices. A graph with a mesh is partitioned over as many
+// devices as the mesh has. Outputs that alias an input take its buffer over (donation).
+class Program {
+ public:
+  static Program Compile(const pjrt::Client& client, const Graph& graph,
+                         const CompileSettings& settings = {});
+
+  const std::vector<ProgramValue>& inputs() const { return inputs_; }
+  const std::vector<ProgramValue>& outputs() const { return outputs_; }
+
+  // One device. Throws Error naming the input when a buffer has another shape than traced.
+  std::vector<pjrt::Buffer> Run(std::span<pjrt::Buffer* const> arguments) const;
+  // Several devices: arguments and results as [device][index], each device's shard.
+  std::vector<std::vector<pjrt::Buffer>> RunSharded(
+      std::span<const std::vector<pjrt::Buffer*>> arguments) const;
+
+  const pjrt::LoadedExecutable& executable() const { return executable_; }
+  double compile_seconds() const { return compile_seconds_; }
+  bool from_cache() const { return from_cache_; }
+
+ private:
+  explicit Program(pjrt::LoadedExecutable executable) : executable_(std::move(executable)) {}
+
+  pjrt::LoadedExecutable executable_;
+  std::vector<ProgramValue> inputs_;
+  std::vector<ProgramValue> outputs_;
+  double compile_seconds_ = 0;
+  bool from_cache_ = false;
+};
+
+// Compiles a graph for devices that need not be here, such as a TPU.
+pjrt::Executable CompileAheadOfTime(const pjrt::Topology& topology, const Graph& graph,
+                                    const CompileSettings& settings = {});
+
+}  // namespace sophia

@@ -1,0 +1,100 @@
+// Every op compiles, runs, and has the gradient that finite differences give.
+#include "tests/opcheck/opcheck.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <random>
+
+namespace sophia {
+namespace {
+
+std::vector<OpSample> AllSamples() {
+  std::vector<OpSample> samples;
+  for (const OpDef* op : AllOps()) {
+    const std::vector<OpSample> own = op->samples();
+    samples.insert(samples.end(), own.begin(), own.end());
+  }
+  return samples;
+}
+
+const pjrt::Client& CpuClient() {
+  static const std::shared_ptr<const pjrt::Client> client =
+      pjrt::Client::Create(pjrt::Plugin::Load(SOPHIA_DEPS_DIR "/plugins/pjrt_cpu.so"));
+  return *client;
+}
+
+// A line through the inputs: x + t v for float inputs, v random.
+std::vector<HostValue> Moved(const std::vector<HostValue>& inputs,
+                             const std::vector<std::vector<double>>& direction, double t) {
+  std::vector<HostValue> moved = inputs;
+  size_t next = 0;
+  for (HostValue& input : moved) {
+    if (!IsFloat(input.shape.dtype)) continue;
+    for (size_t i = 0; i < input.values.size(); ++i) input.values[i] += t * direction[next][i];
+    ++next;
+  }
+  return moved;
+}
+
+// Inner product of the cotangents with the float outputs.
+double Weighted(const std::vector<HostValue>& outputs, const std::vector<HostValue>& cotangents) {
+  double sum = 0;
+  size_t next = 0;
+  for (const HostValue& output : outputs) {
+    if (!IsFloat(output.shape.dtype)) continue;
+    for (size_t i = 0; i < output.values.size(); ++i) {
+      sum += output.values[i] * cotangents[next].values[i];
+    }
+    ++next;
+  }
+  return sum;
+}
+
+class OpCheckTest : public ::testing::TestWithParam<OpSample> {};
+
+TEST_P(OpCheckTest, GradientMatchesFiniteDifferences) {
+  const OpSample& sample = GetParam();
+  OpRun run;
+  // A gradient that is forbidden must say so when asked for.
+  if (!sample.differentiable) {
+    EXPECT_NO_THROW(RunSample(CpuClient(), sample, 1, true, false));
+    if (!sample.inputs.empty()) {
+      EXPECT_THROW(RunSample(CpuClient(), sample, 1, true, true), Error);
+    }
+    return;
+  }
+  run = RunSample(CpuClient(), sample, 1, true, true);
+  std::mt19937 random(2);
+  std::normal_distribution<double> normal;
+  std::vector<std::vector<double>> direction;
+  double expected = 0;
+  double scale = 1e-12;
+  for (const HostValue& gradient : run.gradients) {
+    direction.emplace_back();
+    for (const double g : gradient.values) {
+      direction.back().push_back(normal(random));
+      expected += g * direction.back().back();
+      scale += std::fabs(g * direction.back().back());
+    }
+  }
+  if (direction.empty()) return;
+  const double h = sample.step;
+  const double up =
+      Weighted(RunForward(CpuClient(), sample, Moved(run.inputs, direction, h)), run.cotangents);
+  const double down =
+      Weighted(RunForward(CpuClient(), sample, Moved(run.inputs, direction, -h)), run.cotangents);
+  if (sample.stops_gradient) return;
+  EXPECT_NEAR((up - down) / (2 * h), expected, sample.tolerance * scale)
+      << "of a gradient of magnitude " << scale;
+}
+
+INSTANTIATE_TEST_SUITE_P(AllOps, OpCheckTest, ::testing::ValuesIn(AllSamples()),
+                         [](const ::testing::TestParamInfo<OpSample>& info) {
+                           std::string name = info.param.name;
+                           for (char& c : name) c = std::isalnum(c) != 0 ? c : '_';
+                           return name;
+                         });
+
+}  // namespace
+}  // namespace sophia
