@@ -1,0 +1,230 @@
+#!/usr/bin/env python3
+"""Speed and peak memory of LoRA fine-tuning of SmolLM2-135M: this engine beside torch and JAX.
+
+Every program does the same steps (rank 16 on all linears, AdamW, all labels trained) on the same cores,
+one at a time, in turn, for some rounds. Prints each command, a table and the ratios to the targets, and
+writes them to build/bench.json.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import pathlib
+import random
+import shlex
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+PEERS = ROOT / "bench" / "peers"
+PROGRAMS = ("sophia", "torch", "torch-compile", "jax")
+SHAPES = ((4, 128), (1, 512))  # batch, seq
+DTYPES = ("f32", "bf16")
+VOCAB = 49152
+
+
+@dataclasses.dataclass(frozen=True)
+class Workload:
+    batch: int
+    seq: int
+    dtype: str
+    steps: int  # timed
+    warmup: int
+
+
+def parse_flags():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sophia", type=pathlib.Path, default=ROOT / "build" / "sophia")
+    parser.add_argument("--model", type=pathlib.Path,
+                        default=ROOT / ".deps" / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf")
+    parser.add_argument("--peer-python", type=pathlib.Path,
+                        default=ROOT / ".deps" / "venv-oracle" / "bin" / "python")
+    parser.add_argument("--programs", nargs="+", choices=PROGRAMS, default=list(PROGRAMS))
+    parser.add_argument("--shapes", nargs="+", default=[f"{b}x{s}" for b, s in SHAPES],
+                        metavar="BATCHxSEQ")
+    parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=list(DTYPES))
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=6, help="timed steps a round")
+    parser.add_argument("--warmup", type=int, default=2, help="steps before the timed ones")
+    parser.add_argument("--cores", type=int, default=0, help="0: all that this process may use")
+    parser.add_argument("--out", type=pathlib.Path, default=ROOT / "build" / "bench.json")
+    return parser.parse_args()
+
+
+def run_process(command):
+    """Runs the command to its end: (standard output, peak resident MB, seconds)."""
+    start = time.perf_counter()
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        seconds = time.perf_counter() - start
+        out.seek(0)
+        err.seek(0)
+        if process.returncode != 0:
+            tail = "".join(err.readlines()[-10:])
+            raise SystemExit(f"{tail}{shlex.join(command)}: expected exit 0, got {process.returncode}")
+        return out.read(), usage.ru_maxrss / 1024, seconds
+
+
+def write_rows(path, count, seq):
+    """Pre-tokenised rows of exactly `seq` random ids, every one of them trained."""
+    generator = random.Random(0)
+    with path.open("w") as file:
+        for _ in range(count):
+            ids = [generator.randrange(VOCAB) for _ in range(seq)]
+            file.write(json.dumps({"input_ids": ids, "labels": ids}) + "\n")
+
+
+def run_sophia(args, work):
+    """`sophia train` from the GGUF file over generated rows; speed from its metrics.jsonl."""
+    with tempfile.TemporaryDirectory() as scratch:
+        rows, out = pathlib.Path(scratch, "rows.jsonl"), pathlib.Path(scratch, "out")
+        steps = work.warmup + work.steps
+        write_rows(rows, work.batch * steps, work.seq)
+        command = [
+            str(args.sophia), "train", "--model", str(args.model), "--data", str(rows),
+            "--out", str(out), "--dtype", work.dtype, "--max-steps", str(steps),
+            "--per-device-train-batch-size", str(work.batch), "--gradient-accumulation-steps", "1",
+            "--max-length", str(work.seq), "--lora-r", "16", "--lora-alpha", "32",
+            "--lora-dropout", "0", "--lora-target-modules", "all-linear", "--learning-rate", "2e-4",
+            "--lr-scheduler-type", "constant", "--weight-decay", "0", "--max-grad-norm", "0",
+            "--no-shuffle",
+        ]
+        _, peak_rss_mb, seconds = run_process(command)
+        metrics = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    if len(metrics) != steps:
+        raise SystemExit(f"metrics.jsonl: expected {steps} steps, got {len(metrics)}")
+    speed = statistics.median(step["tokens_per_second"] for step in metrics[work.warmup :])
+    return {"command": shlex.join(command), "tokens_per_second": speed, "seconds": seconds,
+            "peak_rss_mb": peak_rss_mb, "loss_first": metrics[0]["loss"],
+            "loss_last": metrics[-1]["loss"]}
+
+
+def run_peer(args, program, work):
+    script = "jax_lora.py" if program == "jax" else "torch_lora.py"
+    command = [
+        str(args.peer_python), str(PEERS / script), "--batch", str(work.batch), "--seq",
+        str(work.seq), "--dtype", work.dtype, "--steps", str(work.steps), "--warmup",
+        str(work.warmup), *(["--compile"] if program == "torch-compile" else []),
+    ]
+    output, peak_rss_mb, seconds = run_process(command)
+    result = json.loads(output.splitlines()[-1])
+    return {"command": shlex.join(command), "seconds": seconds, "peak_rss_mb": peak_rss_mb,
+            **{key: result[key] for key in ("tokens_per_second", "loss_first", "loss_last",
+                                            "compile_seconds")}}
+
+
+def run_all(args):
+    """One record per program and workload: medians over the rounds."""
+    works = [
+        Workload(*map(int, shape.split("x")), dtype, args.steps, args.warmup)
+        for shape in args.shapes for dtype in args.dtypes
+    ]
+    rounds = {}
+    for number in range(args.rounds):
+        for work in works:
+            for program in args.programs:
+                ours = program == "sophia"
+                result = run_sophia(args, work) if ours else run_peer(args, program, work)
+                if number == 0:
+                    print(f"$ {result['command']}", flush=True)
+                print(f"  round {number + 1}: {result['tokens_per_second']:.0f} tokens/s, "
+                      f"{result['peak_rss_mb']:.0f} MB", flush=True)
+                rounds.setdefault((work, program), []).append(result)
+    return [summary(work, program, results) for (work, program), results in rounds.items()]
+
+
+def summary(work, program, results):
+    def median(key):
+        return statistics.median(result[key] for result in results)
+
+    return {
+        "program": program, "batch": work.batch, "seq": work.seq, "dtype": work.dtype,
+        "tokens_per_second": median("tokens_per_second"), "peak_rss_mb": median("peak_rss_mb"),
+        "seconds": median("seconds"), "rounds": results,
+    }
+
+
+def print_table(records):
+    print(f"\n{'shape':>7} {'dtype':5} {'program':14} {'tokens/s':>9} {'peak MB':>8} {'whole run s':>12}")
+    for record in records:
+        shape = f"{record['batch']}x{record['seq']}"
+        print(f"{shape:>7} {record['dtype']:5} {record['program']:14} "
+              f"{record['tokens_per_second']:9.0f} {record['peak_rss_mb']:8.0f} "
+              f"{record['seconds']:12.1f}")
+
+
+def ratios_of(records, batch, seq):
+    """Our speed and memory against the peers' on one shape, each with its target."""
+    here = [r for r in records if (r["batch"], r["seq"]) == (batch, seq)]
+
+    def best(key, choose, programs, dtypes=DTYPES):
+        values = [r[key] for r in here if r["program"] in programs and r["dtype"] in dtypes]
+        return choose(values) if values else None
+
+    def ratio(name, ours, peers, target, at_least):
+        if ours is None or peers is None:
+            return []
+        met = ours / peers >= target if at_least else ours / peers <= target
+        return [{"shape": f"{batch}x{seq}", "ratio": name, "value": ours / peers, "target": target,
+                 "met": met}]
+
+    speed, memory, torch = "tokens_per_second", "peak_rss_mb", ("torch", "torch-compile")
+    return [
+        *ratio("speed, best dtype of each, to torch", best(speed, max, ("sophia",)),
+               best(speed, max, torch), 1.3, True),
+        *ratio("speed, f32, to torch", best(speed, max, ("sophia",), ("f32",)),
+               best(speed, max, torch, ("f32",)), 1.5, True),
+        *ratio("speed, f32, to jax", best(speed, max, ("sophia",), ("f32",)),
+               best(speed, max, ("jax",), ("f32",)), 1.5, True),
+        *ratio("peak memory, our largest, to torch's smallest", best(memory, max, ("sophia",)),
+               best(memory, min, torch), 1 / 3, False),
+        *ratio("peak memory, our largest, to jax's smallest", best(memory, max, ("sophia",)),
+               best(memory, min, ("jax",)), 1 / 3, False),
+    ]
+
+
+def print_ratios(ratios):
+    print()
+    for entry in ratios:
+        print(f"{entry['shape']:>7} {entry['ratio']:46} {entry['value']:5.2f}  "
+              f"target {entry['target']:.2f}  {'met' if entry['met'] else 'missed'}")
+
+
+def machine(cores):
+    cpu = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo")
+                if line.startswith("model name")), "unknown")
+    return {"cpu": cpu, "cores": cores}
+
+
+def peer_versions(args):
+    code = ("import importlib.metadata as m, json; print(json.dumps({p: m.version(p) for p in "
+            "('torch', 'transformers', 'peft', 'jax', 'optax')}))")
+    return json.loads(run_process([str(args.peer_python), "-c", code])[0])
+
+
+def main():
+    args = parse_flags()
+    usable = sorted(os.sched_getaffinity(0))
+    cores = usable[: args.cores or None]
+    os.sched_setaffinity(0, cores)
+    peers = [program for program in args.programs if program != "sophia"]
+    report = {"machine": machine(len(cores)), "peers": peer_versions(args) if peers else {}}
+    print(f"{report['machine']['cpu']}, {len(cores)} cores; {report['peers']}", flush=True)
+    report["records"] = run_all(args)
+    shapes = [tuple(map(int, shape.split("x"))) for shape in args.shapes]
+    report["ratios"] = [ratio for shape in shapes for ratio in ratios_of(report["records"], *shape)]
+    print_table(report["records"])
+    print_ratios(report["ratios"])
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(json.dumps(report, indent=2) + "\n")
+    print(f"\nwritten to {args.out}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
