@@ -102,11 +102,12 @@ Buffer::~Buffer() {
 }
 
 Buffer::Buffer(Buffer&& other) noexcept
-    : client_(other.client_), buffer_(std::exchange(other.buffer_, nullptr)) {}
+    : client_(std::move(other.client_)), buffer_(std::exchange(other.buffer_, nullptr)) {}
 
 Buffer& Buffer::operator=(Buffer&& other) noexcept {
-  std::swap(client_, other.client_);
-  std::swap(buffer_, other.buffer_);
+  Buffer taken(std::move(other));
+  std::swap(client_, taken.client_);
+  std::swap(buffer_, taken.buffer_);
   return *this;
 }
 

@@ -14,7 +14,6 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::EndsWith;
-using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
 std::vector<std::byte> Bytes(size_t count, int modulus = 256) {
@@ -118,6 +117,19 @@ TEST(Buffer, ZeroCopyReadsHostMemoryInPlaceAndReleasesItsOwner) {
     EXPECT_EQ(owner.use_count(), 2);
   }
   EXPECT_EQ(owner.use_count(), 1);
+}
+
+TEST(Buffer, AssignmentFreesTheOldArrayAtOnce) {
+  const auto client = CpuClient();
+  const std::shared_ptr<void> owner(std::aligned_alloc(64, 64), std::free);
+  const Shape shape{DType::kF32, {16}};
+  Buffer buffer = Buffer::FromHost(client->default_device(), shape,
+                                   {static_cast<const std::byte*>(owner.get()), 64},
+                                   {.semantics = HostSemantics::kZeroCopy, .keep_alive = owner});
+  Buffer other = Buffer::FromHost(client->default_device(), shape, std::vector<float>(16, 5));
+  buffer = std::move(other);
+  EXPECT_EQ(owner.use_count(), 1);
+  EXPECT_EQ(buffer.ToVector<float>()[0], 5);
 }
 
 TEST(Buffer, AsyncTransferReleasesItsOwnerWhenDone) {

@@ -37,9 +37,10 @@ Event::Event(Event&& other) noexcept
       where_(std::move(other.where_)) {}
 
 Event& Event::operator=(Event&& other) noexcept {
-  std::swap(plugin_, other.plugin_);
-  std::swap(event_, other.event_);
-  std::swap(where_, other.where_);
+  Event taken(std::move(other));
+  std::swap(plugin_, taken.plugin_);
+  std::swap(event_, taken.event_);
+  std::swap(where_, taken.where_);
   return *this;
 }
 

@@ -30,11 +30,12 @@ Executable::~Executable() {
 }
 
 Executable::Executable(Executable&& other) noexcept
-    : plugin_(other.plugin_), executable_(std::exchange(other.executable_, nullptr)) {}
+    : plugin_(std::move(other.plugin_)), executable_(std::exchange(other.executable_, nullptr)) {}
 
 Executable& Executable::operator=(Executable&& other) noexcept {
-  std::swap(plugin_, other.plugin_);
-  std::swap(executable_, other.executable_);
+  Executable taken(std::move(other));
+  std::swap(plugin_, taken.plugin_);
+  std::swap(executable_, taken.executable_);
   return *this;
 }
 

@@ -17,8 +17,8 @@ bool HasFfi(const Plugin& plugin);
 
 // Makes `handler` the target of stablehlo.custom_call @target_name with api_version = 4 for every
 // program that the plugin compiles after it for `platform` ("Host" is the CPU, "CUDA" NVIDIA GPUs).
-// The registration lasts as long as the process; the same handler may be registered again. Throws
-// CallError for a second handler of the name, and if the plugin has no FFI extension.
+// The registration lasts as long as the process; the first handler of a name stays and a second one
+// is ignored. Throws CallError if the plugin cannot register handlers.
 void RegisterFfiHandler(const Plugin& plugin, std::string_view target_name,
                         std::string_view platform, FfiHandler* handler);
 

@@ -13,6 +13,7 @@ namespace {
 namespace ffi = xla::ffi;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::StartsWith;
 
 ffi::Error Axpy(float alpha, ffi::Buffer<ffi::F32> x, ffi::Buffer<ffi::F32> y,
                 ffi::ResultBuffer<ffi::F32> out) {
@@ -66,14 +67,13 @@ TEST(Ffi, UnknownTargetIsAnError) {
   EXPECT_THAT(MessageOf([&] { CompileAxpy(*client, "nobody", 1); }), HasSubstr("nobody"));
 }
 
-TEST(Ffi, SecondHandlerOfANameIsAnError) {
-  const auto client = CpuClient();
-  RegisterFfiHandler(client->plugin(), "test_axpy", "Host", kAxpy);
-  EXPECT_THAT(MessageOf([&] {
-                RegisterFfiHandler(client->plugin(), "test_axpy", "Host",
-                                   [](XLA_FFI_CallFrame*) -> XLA_FFI_Error* { return nullptr; });
-              }),
-              HasSubstr("[PJRT_FFI_Register_Handler] "));
+TEST(Ffi, PluginWithoutTheExtensionIsAnError) {
+  PJRT_Api api = CopyOfApi();
+  api.extension_start = nullptr;
+  const auto plugin = Plugin::Wrap(&api, "plain.so");
+  EXPECT_FALSE(HasFfi(*plugin));
+  EXPECT_THAT(MessageOf([&] { RegisterFfiHandler(*plugin, "test_axpy", "Host", kAxpy); }),
+              StartsWith("[PJRT_FFI_Register_Handler] UNIMPLEMENTED: "));
 }
 
 }  // namespace

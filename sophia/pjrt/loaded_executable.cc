@@ -59,16 +59,17 @@ LoadedExecutable::~LoadedExecutable() {
 }
 
 LoadedExecutable::LoadedExecutable(LoadedExecutable&& other) noexcept
-    : client_(other.client_),
+    : client_(std::move(other.client_)),
       loaded_(std::exchange(other.loaded_, nullptr)),
       executable_(std::move(other.executable_)),
       num_outputs_(other.num_outputs_) {}
 
 LoadedExecutable& LoadedExecutable::operator=(LoadedExecutable&& other) noexcept {
-  std::swap(client_, other.client_);
-  std::swap(loaded_, other.loaded_);
-  std::swap(executable_, other.executable_);
-  std::swap(num_outputs_, other.num_outputs_);
+  LoadedExecutable taken(std::move(other));
+  std::swap(client_, taken.client_);
+  std::swap(loaded_, taken.loaded_);
+  std::swap(executable_, taken.executable_);
+  std::swap(num_outputs_, taken.num_outputs_);
   return *this;
 }
 

@@ -41,7 +41,7 @@ std::shared_ptr<const Plugin> Plugin::Load(const fs::path& path) {
   if (!fs::is_regular_file(path, ignored)) {
     Fail(path.native(), "expected a PJRT plugin (a shared library), got no such file");
   }
-  SetIfUnset("TF_CPP_MIN_LOG_LEVEL", "1");
+  SetIfUnset("TF_CPP_MIN_LOG_LEVEL", "3");
   void* library = dlopen(fs::absolute(path).c_str(), RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) {
     const char* reason = dlerror();
@@ -54,7 +54,7 @@ std::shared_ptr<const Plugin> Plugin::Load(const fs::path& path) {
     Fail(path.native(), "expected a PJRT plugin, got a library without the symbol GetPjrtApi");
   }
   if (dlsym(library, "TfTpu_Initialize") != nullptr && !HasTpu()) PrepareForTpuCompilation();
-  return Wrap(get_api(), path);
+  return Wrap(get_api(), fs::absolute(path));
 }
 
 std::shared_ptr<const Plugin> Plugin::Wrap(const PJRT_Api* api, fs::path path) {
@@ -66,6 +66,15 @@ std::shared_ptr<const Plugin> Plugin::Wrap(const PJRT_Api* api, fs::path path) {
 
 ApiVersion Plugin::api_version() const {
   return {api_->pjrt_api_version.major_version, api_->pjrt_api_version.minor_version};
+}
+
+std::string Plugin::Identity() const {
+  std::error_code ignored;
+  const auto modified = fs::last_write_time(path_, ignored).time_since_epoch().count();
+  const ApiVersion version = api_version();
+  return fmt::format("{} {} bytes, modified {}, PJRT API {}.{}", path_.filename().native(),
+                     fs::file_size(path_, ignored), modified, version.major_version,
+                     version.minor_version);
 }
 
 NamedValues Plugin::Attributes() const {

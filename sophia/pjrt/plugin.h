@@ -60,8 +60,9 @@ struct ApiVersion {
 class Plugin : public std::enable_shared_from_this<Plugin> {
  public:
   // Loads and initialises a shared library that exports GetPjrtApi. Throws Error if it is missing,
-  // is no plugin, has another major version or is too old. Sets TF_CPP_MIN_LOG_LEVEL=1 where unset,
-  // so that plugins log warnings only, and calls PrepareForTpuCompilation for libtpu without a TPU.
+  // is no plugin, has another major version or is too old. Sets TF_CPP_MIN_LOG_LEVEL=3 where unset,
+  // so that only fatal messages reach stderr beside the errors thrown, and calls
+  // PrepareForTpuCompilation for libtpu without a TPU.
   static std::shared_ptr<const Plugin> Load(const std::filesystem::path& path);
 
   // Checks and initialises a function table that lives as long as the process; `path` names it in
@@ -71,6 +72,10 @@ class Plugin : public std::enable_shared_from_this<Plugin> {
   const std::filesystem::path& path() const { return path_; }
   const PJRT_Api& api() const { return *api_; }
   ApiVersion api_version() const;
+
+  // Text that differs between builds of a plugin, for keys of compiled programs: file name, size,
+  // modification time and API version. The CPU plugin's own version strings say no more than "cpu".
+  std::string Identity() const;
 
   // What the plugin says of itself: xla_version, stablehlo_current_version, ….
   NamedValues Attributes() const;

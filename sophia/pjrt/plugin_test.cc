@@ -2,9 +2,7 @@
 
 #include <gmock/gmock.h>
 
-#include <algorithm>
 #include <cstdlib>
-#include <cstring>
 
 #include "sophia/base/file.h"
 #include "sophia/pjrt/call.h"
@@ -44,15 +42,6 @@ class ScopedEnvironment {
   std::optional<std::string> before_;
 };
 
-// The CPU plugin's function table as a plugin of another version would show it.
-PJRT_Api CopyOfApi() {
-  const PJRT_Api& api = Plugin::Load(CpuPlugin())->api();
-  PJRT_Api copy{};
-  std::memcpy(&copy, &api, std::min(sizeof(copy), api.struct_size));
-  copy.struct_size = std::min(sizeof(copy), api.struct_size);
-  return copy;
-}
-
 TEST(Plugin, LoadsAndTellsItsVersions) {
   const auto plugin = Plugin::Load(CpuPlugin());
   EXPECT_EQ(plugin->api_version().major_version, PJRT_API_MAJOR);
@@ -60,6 +49,18 @@ TEST(Plugin, LoadsAndTellsItsVersions) {
   EXPECT_THAT(plugin->Attributes(), Contains(Key("stablehlo_current_version")));
   EXPECT_NE(plugin->FindExtension(PJRT_Extension_Type_FFI), nullptr);
   EXPECT_EQ(plugin->FindExtension(1000), nullptr);
+}
+
+TEST(Plugin, IdentityDiffersBetweenFiles) {
+  PJRT_Api api = CopyOfApi();
+  const TemporaryFolder folder;
+  WriteFile(folder.path() / "a.so", "1");
+  const auto first = Plugin::Wrap(&api, folder.path() / "a.so");
+  const std::string before = first->Identity();
+  EXPECT_EQ(first->Identity(), before);
+  EXPECT_THAT(before, StartsWith("a.so 1 bytes, modified "));
+  WriteFile(folder.path() / "a.so", "12");
+  EXPECT_NE(first->Identity(), before);
 }
 
 TEST(Plugin, MissingFileIsAnError) {

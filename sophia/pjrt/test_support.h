@@ -1,8 +1,12 @@
 #pragma once
 
+#include <algorithm>
+#include <cstring>
 #include <memory>
 #include <string>
 #include <string_view>
+
+#include "xla/pjrt/c/pjrt_c_api.h"
 
 #include "sophia/pjrt/client.h"
 
@@ -16,6 +20,15 @@ inline std::shared_ptr<const Client> CpuClient(int64_t devices = 1) {
 }
 
 inline std::filesystem::path TpuPlugin() { return SOPHIA_DEPS_DIR "/plugins/libtpu.so"; }
+
+// The CPU plugin's function table as a plugin of another version would show it.
+inline PJRT_Api CopyOfApi() {
+  const PJRT_Api& api = Plugin::Load(CpuPlugin())->api();
+  PJRT_Api copy{};
+  std::memcpy(&copy, &api, std::min(sizeof(copy), api.struct_size));
+  copy.struct_size = std::min(sizeof(copy), api.struct_size);
+  return copy;
+}
 
 // what() of the Error that `action` throws.
 template <typename Action>

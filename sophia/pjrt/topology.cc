@@ -25,11 +25,12 @@ Topology::~Topology() {
 }
 
 Topology::Topology(Topology&& other) noexcept
-    : plugin_(other.plugin_), topology_(std::exchange(other.topology_, nullptr)) {}
+    : plugin_(std::move(other.plugin_)), topology_(std::exchange(other.topology_, nullptr)) {}
 
 Topology& Topology::operator=(Topology&& other) noexcept {
-  std::swap(plugin_, other.plugin_);
-  std::swap(topology_, other.topology_);
+  Topology taken(std::move(other));
+  std::swap(plugin_, taken.plugin_);
+  std::swap(topology_, taken.topology_);
   return *this;
 }
 
