@@ -11,48 +11,16 @@
 #include "sophia/base/file.h"
 #include "sophia/base/json.h"
 #include "sophia/base/strings.h"
-#include "sophia/io/fuzz_for_test.h"
 #include "sophia/io/gguf.h"
+#include "sophia/io/tokenizer_for_test.h"
 
-namespace sophia::io {
+namespace sophia::io::tokenizer_test {
 namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::ThrowsMessage;
-using Ids = std::vector<int32_t>;
-
-const std::filesystem::path kFixtures =
-    std::filesystem::path(SOPHIA_SOURCE_DIR) / "tests" / "fixtures" / "tokenizer";
-
-Json Fixture(const std::string& name) { return ReadJson(kFixtures / name); }
-
-Tokenizer Load(const std::string& variant, const TokenizerConfig& config = {}) {
-  const std::string name = variant + ".json";
-  return Tokenizer::FromJson(ReadFile(kFixtures / name), config, name);
-}
-
-const std::vector<std::string>& Corpus() {
-  static const std::vector<std::string> corpus = [] {
-    std::vector<std::string> texts;
-    for (const std::string& line : Split(ReadFile(kFixtures / "corpus.jsonl"), '\n')) {
-      if (!line.empty())
-        texts.push_back(Require<std::string>(ParseJson(line, "corpus"), "text", ""));
-    }
-    return texts;
-  }();
-  return corpus;
-}
-
-Ids ToIds(const Json& list) { return list.get<Ids>(); }
-
-std::string Stream(const Tokenizer& tokenizer, const Ids& ids, const DecodeOptions& options) {
-  StreamDecoder stream(tokenizer, options);
-  std::string text;
-  for (const int32_t id : ids) text += stream.Push(id);
-  return text + stream.Finish();
-}
 
 // Compares with what tools/oracle/tokenizer_fixtures.py wrote for each line of the corpus.
 void ExpectCases(const Tokenizer& tokenizer, const Json& expected) {
@@ -386,48 +354,5 @@ TEST(TokenizerTest, BadGgufMetadataIsNamed) {
   EXPECT_THAT(message([](auto& d) { d.model = "llama"; }), HasSubstr("scores"));
 }
 
-TEST(TokenizerTest, MutatedFilesGiveErrorsOnly) {
-  const std::vector<std::string> fragments = {
-      "null",   "[]", "{}",   "\"type\"",        "\"Sequence\"", "\"Regex\"", "(?",
-      "\\p{L}", "-1", "1e99", "\"normalizer\":", "\"merges\"",   "[[[[[[[["};
-  Mutator mutator(7, fragments);
-  std::vector<std::string> valid;
-  for (const char* name : {"unk_single", "unk_fused", "llama2", "behaviors"}) {
-    Json json = Fixture(std::string(name) + ".json");
-    Json& merges = json["model"]["merges"];
-    merges.erase(merges.begin() + 20, merges.end());
-    valid.push_back(json.dump());
-  }
-  int loaded = 0;
-  for (int i = 0; i < 3000; ++i) {
-    const std::string text = mutator.Mutate(valid[mutator.Below(valid.size())]);
-    try {
-      const Tokenizer tokenizer = Tokenizer::FromJson(text, {}, "fuzz");
-      ++loaded;
-      const std::string& line = Corpus()[mutator.Below(Corpus().size())];
-      tokenizer.Decode(tokenizer.Encode(line, {.add_special_tokens = true}));
-    } catch (const Error&) {
-    }
-  }
-  EXPECT_GT(loaded, 0);
-}
-
-TEST(TokenizerTest, RandomBytesEncode) {
-  Mutator mutator(11, {"<|im_start|>", "\r\n", "\u0301", "\U0001F44D\U0001F3FD", "  "});
-  const Tokenizer bytes = Load("smollm");
-  const Tokenizer pieces = Load("llama2");
-  for (int i = 0; i < 2000; ++i) {
-    std::string text = Corpus()[mutator.Below(Corpus().size())];
-    text = mutator.Mutate(mutator.Mutate(text));
-    const Ids ids = bytes.Encode(text);
-    const std::string decoded = bytes.Decode(ids);
-    EXPECT_EQ(bytes.Encode(decoded), ids);
-    EXPECT_EQ(Stream(bytes, ids, {}), decoded);
-    const EncodeOptions plain = {.parse_special = false};
-    const Ids other = pieces.Encode(text, plain);
-    EXPECT_EQ(pieces.Encode(pieces.Decode(other), plain), other);
-  }
-}
-
 }  // namespace
-}  // namespace sophia::io
+}  // namespace sophia::io::tokenizer_test

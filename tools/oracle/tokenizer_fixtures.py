@@ -337,8 +337,8 @@ def write_invalid_utf8():
     )
 
 
-def main():
-    for i, (name, tokenizer, processor) in enumerate(variants()):
+def write_all():
+    for name, tokenizer, processor in variants():
         set_post_processor(tokenizer, processor)
         value = as_published(tokenizer, legacy_merges=name in ("gpt2", "smollm", "llama2"))
         write(f"{name}.json", value)
@@ -349,4 +349,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    write_all()

@@ -13,8 +13,8 @@ uint64_t ChildKey(uint32_t node, char byte) {
 
 // Whether the character is one of UTS 18's \w.
 bool IsWordCharacter(std::string_view character) {
-  static const Regex pattern(R"([\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}])", "word");
-  return !pattern.FindAll(character).empty();
+  static const Regex kPattern(R"([\p{Alphabetic}\p{M}\p{Nd}\p{Pc}\p{Join_Control}])", "word");
+  return !kPattern.FindAll(character).empty();
 }
 
 bool EndsWithWord(std::string_view text) {

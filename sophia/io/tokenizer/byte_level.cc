@@ -27,8 +27,8 @@ struct Alphabet {
 };
 
 const Alphabet& GetAlphabet() {
-  static const Alphabet alphabet;
-  return alphabet;
+  static const Alphabet kAlphabet;
+  return kAlphabet;
 }
 
 }  // namespace

@@ -101,7 +101,7 @@ Bpe ParseModel(BigJson model, std::string_view where) {
   if (!model.is_object()) Fail(where, "expected an object, got {}", model.type_name());
   const BigJson vocab = Take(model, "vocab");
   const BigJson merges = Take(model, "merges");
-  const Json options(std::move(model));
+  const Json options(model);
   const auto type = FindOr<std::string>(options, "type", "BPE", where);
   if (type != "BPE") Fail(where, "expected a model of type BPE, got the unsupported '{}'", type);
   if (Find<double>(options, "dropout", where).value_or(0) != 0) {
@@ -225,7 +225,7 @@ std::unique_ptr<TokenizerParts> PartsFromJson(std::string_view text, const Token
   if (!big.contains("model")) Fail(where, "expected key 'model', got none");
   const std::string place(where);
   auto parts = std::make_unique<TokenizerParts>(ParseModel(Take(big, "model"), place + ": model"));
-  const Json root(std::move(big));
+  const Json root(big);
   const auto version = FindOr<std::string>(root, "version", "1.0", where);
   if (version != "1.0") Fail(where, "expected version 1.0, got '{}'", version);
   const auto member = [&](const char* key) {

@@ -19,11 +19,11 @@ const OnigUChar* Bytes(std::string_view text) {
 }
 
 void Initialize() {
-  static const int code = [] {
+  static const int kCode = [] {
     OnigEncoding encodings[] = {ONIG_ENCODING_UTF8};
     return onig_initialize(encodings, 1);
   }();
-  SOPHIA_CHECK(code == ONIG_NORMAL, "onig_initialize gave {}", code);
+  SOPHIA_CHECK(kCode == ONIG_NORMAL, "onig_initialize gave {}", kCode);
 }
 
 }  // namespace

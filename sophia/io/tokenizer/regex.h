@@ -17,7 +17,8 @@ struct Span {
   size_t end;
 };
 
-// A compiled Oniguruma pattern over UTF-8. Cheap to copy; safe to use from several threads.
+// A compiled Oniguruma pattern over UTF-8. Cheap to copy; safe to use from several threads. Classes
+// such as \p{L} follow the Unicode version of the installed Oniguruma.
 class Regex {
  public:
   // Throws Error naming `where` when the pattern does not compile.
