@@ -1,0 +1,95 @@
+#include "sophia/optim/transform.h"
+
+#include <set>
+#include <utility>
+
+#include "sophia/base/error.h"
+#include "sophia/graph/ops/creation.h"
+#include "sophia/graph/ops/elementwise.h"
+#include "sophia/graph/ops/reduce_ops.h"
+#include "sophia/graph/ops/shape_ops.h"
+
+namespace sophia::optim {
+namespace {
+
+std::vector<Slot> AllSlots(std::span<const Transform> transforms,
+                           std::span<const NamedShape> parameters) {
+  std::vector<Slot> slots;
+  std::set<std::string> names;
+  for (const Transform& transform : transforms) {
+    for (Slot& slot : transform.slots(parameters)) {
+      SOPHIA_CHECK(names.insert(slot.name).second, "two slots named '{}'", slot.name);
+      slots.push_back(std::move(slot));
+    }
+  }
+  return slots;
+}
+
+void CheckArgs(const UpdateArgs& args) {
+  SOPHIA_CHECK(args.grads.size() == args.params.size(), "{} gradients for {} parameters",
+               args.grads.size(), args.params.size());
+  for (size_t i = 0; i < args.params.size(); ++i) {
+    SOPHIA_CHECK(args.grads[i].dims() == args.params[i].dims(), "gradient {} of parameter {}",
+                 ToString(args.grads[i].shape()), ToString(args.params[i].shape()));
+  }
+  SOPHIA_CHECK(args.step.shape() == (Shape{DType::kS32, {}}), "step {}",
+               ToString(args.step.shape()));
+}
+
+Update UpdateAll(std::span<const Transform> transforms, const UpdateArgs& args) {
+  CheckArgs(args);
+  std::vector<NamedShape> parameters;
+  for (const Tensor& param : args.params) {
+    parameters.push_back({std::to_string(parameters.size()), param.shape()});
+  }
+  Update result{.updates = InF32(args.grads)};
+  auto next = args.state.begin();
+  for (const Transform& transform : transforms) {
+    const auto slots = static_cast<std::ptrdiff_t>(transform.slots(parameters).size());
+    SOPHIA_CHECK(args.state.end() - next >= slots, "{} state tensors", args.state.size());
+    Update update = transform.update({.grads = std::move(result.updates),
+                                      .params = args.params,
+                                      .state = TensorList(next, next + slots),
+                                      .step = args.step});
+    next += slots;
+    result.updates = std::move(update.updates);
+    result.state.insert(result.state.end(), update.state.begin(), update.state.end());
+  }
+  SOPHIA_CHECK(next == args.state.end(), "{} state tensors", args.state.size());
+  return result;
+}
+
+}  // namespace
+
+Transform Chain(const std::vector<Transform>& transforms) {
+  return {.slots =
+              [transforms](std::span<const NamedShape> parameters) {
+                return AllSlots(transforms, parameters);
+              },
+          .update = [transforms](const UpdateArgs& args) { return UpdateAll(transforms, args); }};
+}
+
+TensorList ApplyUpdates(const TensorList& params, const TensorList& updates) {
+  SOPHIA_CHECK(params.size() == updates.size(), "{} updates for {} parameters", updates.size(),
+               params.size());
+  TensorList applied;
+  for (size_t i = 0; i < params.size(); ++i) {
+    const Tensor sum = Convert(params[i], DType::kF32) + updates[i];
+    applied.push_back(Convert(sum, params[i].dtype()));
+  }
+  return applied;
+}
+
+Tensor GlobalNorm(const TensorList& tensors) {
+  Tensor sum = Scalar(DType::kF32, 0);
+  for (const Tensor& tensor : InF32(tensors)) sum = sum + Sum(tensor * tensor);
+  return Sqrt(sum);
+}
+
+TensorList InF32(const TensorList& tensors) {
+  TensorList converted;
+  for (const Tensor& tensor : tensors) converted.push_back(Convert(tensor, DType::kF32));
+  return converted;
+}
+
+}  // namespace sophia::optim

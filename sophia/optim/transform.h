@@ -1,0 +1,60 @@
+#pragma once
+
+#include <functional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "sophia/base/shape.h"
+#include "sophia/graph/tensor.h"
+
+namespace sophia::optim {
+
+using TensorList = std::vector<Tensor>;
+
+struct NamedShape {
+  std::string name;
+  Shape shape;
+};
+
+// A state tensor that the caller allocates, hands to every step, and saves by its name, such as
+// "mu/model.layers.0.self_attn.q_proj.lora_A".
+struct Slot {
+  std::string name;
+  Shape shape;
+  double initial_value = 0;
+};
+
+struct UpdateArgs {
+  TensorList grads;   // of the parameters' sizes, any float type
+  TensorList params;  // f32 or bf16
+  TensorList state;   // in the order of the slots
+  Tensor step;        // s32[], updates done before this one
+};
+
+struct Update {
+  TensorList updates;  // f32, to add to the parameters; see ApplyUpdates
+  TensorList state;    // in the order of the slots
+};
+
+// A gradient transformation, as in Optax: `slots` names the state it needs for given parameters,
+// `update` builds the ops of one step in the graph being traced. Math and state are f32.
+struct Transform {
+  std::function<std::vector<Slot>(std::span<const NamedShape> parameters)> slots;
+  std::function<Update(const UpdateArgs& args)> update;
+};
+
+// Applies the transforms in order, each to the updates of the one before. No two may name the same
+// slot.
+Transform Chain(const std::vector<Transform>& transforms);
+
+// params + updates, summed in f32 and rounded once to each parameter's type.
+TensorList ApplyUpdates(const TensorList& params, const TensorList& updates);
+
+// sqrt of the sum of all squares: f32[].
+Tensor GlobalNorm(const TensorList& tensors);
+
+// The tensors as f32.
+TensorList InF32(const TensorList& tensors);
+
+}  // namespace sophia::optim
