@@ -287,6 +287,8 @@ EXPRESSIONS = """
 {{ html | striptags }} {{ '<!-- c --> a  <b>b</b>\\n c' | striptags }} {{ 'a b  c-d e_f' | wordcount }} {{ '' | wordcount }}
 {{ 'foo bar baz qux' | truncate(9) }} {{ 'foo bar baz qux' | truncate(9, true) }} {{ 'foo bar baz qux' | truncate(11) }} {{ 'foo bar baz qux' | truncate(11, false, '..', 0) }} {{ 'foobarbazqux' | truncate(5, end='!', leeway=0) }}
 {{ 'abc' | truncate(2) }}
+{{ 10 | truncate }}
+{{ missing | reverse | list }}|{{ missing | last }}|{{ 'abc' % [1] }}{{ 'abc' % missing }}{{ 'abc' % d }}
 [{{ 'ab' | center(7) }}] {{ '%s %05.1f' | format('a', 2.25) }} {{ '%(x)s' | format(x=1) }} {{ 5 | format }}
 {{ '%s' | format(1, x=2) }}
 {{ people[0] | attr('name') }}|{{ s | attr('upper') is defined }}|{{ d | attr('a') is defined }}

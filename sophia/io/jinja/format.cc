@@ -35,13 +35,20 @@ class PercentFormatter {
       at_ = mark + 1;
       if (mark < text_.size()) Convert();
     }
-    if (used_ < values_.size() && operand_.dict() == nullptr) {
+    if (used_ < values_.size() && !HasSubscripts()) {
       Raise("not all arguments converted during string formatting");
     }
     return std::move(out_);
   }
 
  private:
+  // Python lets such operands stay unused, as a mapping's entries may.
+  bool HasSubscripts() const {
+    const Sequence* sequence = operand_.sequence();
+    return operand_.is_undefined() || operand_.dict() != nullptr ||
+           (sequence != nullptr && sequence->kind != SequenceKind::kTuple && sequence->indexable());
+  }
+
   char Take() {
     if (at_ >= text_.size()) Raise("incomplete format");
     return text_[at_++];

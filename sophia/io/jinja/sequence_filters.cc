@@ -121,8 +121,7 @@ Value FirstFilter(Runtime&, const Value& self, const Bound&) {
 
 void RequireReversible(const Value& self) {
   const Sequence* sequence = self.sequence();
-  if (self.is_undefined() || (sequence != nullptr && sequence->kind == SequenceKind::kIterator)) {
-    RequireDefined(self);
+  if (sequence != nullptr && sequence->kind == SequenceKind::kIterator) {
     Raise("'{}' object is not reversible", TypeName(self));
   }
 }

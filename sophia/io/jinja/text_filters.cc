@@ -98,7 +98,8 @@ Value CenterFilter(Runtime& runtime, const Value& self, const Bound& bound) {
 }
 
 Value TruncateFilter(Runtime&, const Value& self, const Bound& bound) {
-  const std::u32string text = Decode(Str(self));
+  const auto size = Length(self);
+  if (!size) Raise("object of type '{}' has no len()", TypeName(self));
   const Int length = bound.Integer(0, 255);
   const std::u32string end = Decode(bound.Text(2, "..."));
   const Int leeway = bound.Integer(3, 5);
@@ -106,7 +107,9 @@ Value TruncateFilter(Runtime&, const Value& self, const Bound& bound) {
     Raise("expected length >= {}, got {}", end.size(), IntRepr(length));
   }
   if (leeway < 0) Raise("expected leeway >= 0, got {}", IntRepr(leeway));
-  if (static_cast<Int>(text.size()) <= length + leeway) return Encode(text);
+  if (static_cast<Int>(*size) <= length + leeway) return self;
+  if (!self.is_string()) Raise("expected a string to truncate, got '{}'", TypeName(self));
+  const std::u32string text = Decode(*self.text());
   std::u32string kept = text.substr(0, static_cast<size_t>(length) - end.size());
   const size_t space = kept.rfind(U' ');
   if (!bound.Flag(1, false) && space != std::u32string::npos) kept.resize(space);
