@@ -27,6 +27,7 @@ bench: build ## Compare speed and memory with torch and JAX
 oracle: build ## Regenerate the committed fixtures that need torch
 	@tools/setup.sh oracle
 	@.deps/venv-oracle/bin/python tools/oracle/make_fixtures.py
+	.deps/venv-oracle/bin/python tools/oracle/check_engine.py build/sophia
 
 format: ## Format every tracked C++ file
 	@git ls-files -z '*.h' '*.cc' | xargs -0 -r clang-format -i

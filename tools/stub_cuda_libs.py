@@ -17,6 +17,8 @@ NVIDIA_SYMBOL = re.compile(
     r"_*cu(da|blas|dnn|fft|File|pti|solver|sparse)\w+|nccl\w+|nv(rtc|shmem)\w+"
 )
 CUDA_ERROR_NO_DEVICE = 100
+# torch prints what these return, so they must return text.
+TEXT_FUNCTION = re.compile(r"(cuda|cudnn|cusparse|nccl)GetError(String|Name)|ncclGetLastError")
 
 
 def run(*command):
@@ -46,9 +48,15 @@ def undefined_symbols(libraries):
     return symbols
 
 
+def definition(function):
+    if TEXT_FUNCTION.fullmatch(function):
+        return f'const char* {function}(void) {{ return "no CUDA device"; }}\n'
+    return f"int {function}(void) {{ return {CUDA_ERROR_NO_DEVICE}; }}\n"
+
+
 def build_stub(lib_dir, soname, versions, unversioned):
     functions = unversioned.union(*versions.values())
-    body = "".join(f"int {f}(void) {{ return {CUDA_ERROR_NO_DEVICE}; }}\n" for f in sorted(functions))
+    body = "".join(definition(f) for f in sorted(functions))
     script = "".join(f"{v} {{ {'; '.join(sorted(names))}; }};\n" for v, names in versions.items())
     with tempfile.TemporaryDirectory() as scratch:
         source = pathlib.Path(scratch) / "stub.c"

@@ -1,0 +1,124 @@
+#include "sophia/lora/lora.h"
+
+#include <algorithm>
+#include <cmath>
+#include <regex>
+#include <set>
+
+#include "sophia/base/error.h"
+#include "sophia/base/strings.h"
+#include "sophia/graph/ops/dot_ops.h"
+#include "sophia/graph/ops/elementwise.h"
+#include "sophia/graph/ops/shape_ops.h"
+#include "sophia/nn/layers.h"
+
+namespace sophia::lora {
+namespace {
+
+constexpr std::string_view kAllLinear = "all-linear";
+
+class LoraBranch : public nn::LinearExtension {
+ public:
+  LoraBranch(const nn::ParamScope& scope, int64_t in, int64_t out, const LoraConfig& config)
+      : table_(scope.table()),
+        a_((scope / "lora_A")
+               .Declare("weight", {config.rank, in},
+                        {.trainable = true, .init = nn::ParamInit::kKaimingUniform})),
+        b_((scope / "lora_B")
+               .Declare("weight", {out, config.rank},
+                        {.trainable = true, .init = nn::ParamInit::kZeros})),
+        scale_(config.scale()),
+        dropout_(config.dropout) {}
+
+  Tensor Apply(const Tensor& x, const Tensor& y) const override {
+    const Tensor wide = nn::Dropout(table_, Convert(x, DType::kF32), dropout_, a_.index());
+    const Tensor low = MatMul(wide, a_.value(), {.transposed = true});
+    const Tensor branch = MatMul(low, b_.value(), {.transposed = true}) * scale_;
+    return Convert(Convert(y, DType::kF32) + branch, y.dtype());
+  }
+
+ private:
+  const nn::ParamTable& table_;
+  nn::Param a_;
+  nn::Param b_;
+  double scale_;
+  double dropout_;
+};
+
+bool EndsWithModule(const std::string& path, const std::string& name) {
+  return path == name || path.ends_with("." + name);
+}
+
+}  // namespace
+
+double LoraConfig::scale() const {
+  const auto r = static_cast<double>(rank);
+  return rs_lora ? alpha / std::sqrt(r) : alpha / r;
+}
+
+void LoraConfig::Check(std::string_view where) const {
+  if (rank < 1) Fail(where, "expected a LoRA rank of at least 1, got {}", rank);
+  if (!(alpha > 0)) Fail(where, "expected a LoRA alpha above 0, got {}", alpha);
+  if (!(dropout >= 0 && dropout < 1)) {
+    Fail(where, "expected a LoRA dropout from 0 to below 1, got {}", dropout);
+  }
+  if (const auto* names = std::get_if<std::vector<std::string>>(&targets)) {
+    if (names->empty()) Fail(where, "expected at least one target module, got none");
+    return;
+  }
+  const auto& pattern = std::get<std::string>(targets);
+  try {
+    const std::regex compiled(pattern);
+  } catch (const std::regex_error& error) {
+    Fail(where, "expected target modules as a list, all-linear or a regular expression, got '{}': {}",
+         pattern, error.what());
+  }
+}
+
+bool LoraPolicy::Matches(const std::string& module) const {
+  if (const auto* names = std::get_if<std::vector<std::string>>(&config_.targets)) {
+    return std::any_of(names->begin(), names->end(),
+                       [&](const std::string& name) { return EndsWithModule(module, name); });
+  }
+  const auto& pattern = std::get<std::string>(config_.targets);
+  return pattern == kAllLinear || std::regex_match(module, std::regex(pattern));
+}
+
+std::unique_ptr<nn::LinearExtension> LoraPolicy::ExtendLinear(const nn::ParamScope& scope,
+                                                              int64_t in, int64_t out) const {
+  modules_.push_back(scope.path());
+  const int64_t layers = std::max<int64_t>(scope.layers(), 1);
+  int64_t matched = 0;
+  for (int64_t layer = 0; layer < layers; ++layer) {
+    if (Matches(ReplaceAll(scope.path(), "{}", std::to_string(layer)))) ++matched;
+  }
+  if (matched == 0) return nullptr;
+  if (matched < layers) {
+    Fail("target_modules", "expected '{}' to be chosen in all {} layers or in none, got {}",
+         scope.path(), layers, matched);
+  }
+  adapted_.push_back(scope.path());
+  return std::make_unique<LoraBranch>(scope, in, out, config_);
+}
+
+void LoraPolicy::CheckTargets() const {
+  std::set<std::string> last_names;
+  for (const std::string& module : modules_) last_names.insert(module.substr(module.rfind('.') + 1));
+  const std::vector<std::string> available(last_names.begin(), last_names.end());
+  if (const auto* names = std::get_if<std::vector<std::string>>(&config_.targets)) {
+    for (const std::string& name : *names) {
+      const bool used = std::any_of(adapted_.begin(), adapted_.end(), [&](const std::string& path) {
+        return EndsWithModule(ReplaceAll(path, "{}", "0"), name);
+      });
+      if (!used) {
+        Fail("target_modules", "expected names among {}, got '{}'{}", Join(available, ", "), name,
+             DidYouMean(name, available));
+      }
+    }
+  } else if (adapted_.empty()) {
+    Fail("target_modules", "expected '{}' to match a linear layer ({}), got no match",
+         std::get<std::string>(config_.targets), Join(available, ", "));
+  }
+}
+
+}  // namespace sophia::lora

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "sophia/nn/param.h"
+
+namespace sophia::lora {
+
+// Which linear layers get an adapter, as PEFT's target_modules: a list of names, each a module's
+// whole path or its end after a dot; or a regular expression for the whole path; or "all-linear".
+using Targets = std::variant<std::vector<std::string>, std::string>;
+
+// Low-rank adaptation (https://arxiv.org/abs/2106.09685): y + scale · B·A·x.
+struct LoraConfig {
+  int64_t rank = 8;
+  double alpha = 16;
+  double dropout = 0;
+  Targets targets = std::string("all-linear");
+  bool rs_lora = false;  // scale by alpha / sqrt(rank): https://arxiv.org/abs/2312.03732
+
+  double scale() const;
+  // Throws Error naming `where` for values out of range.
+  void Check(std::string_view where) const;
+};
+
+// Adds trainable f32 factors `lora_A.weight` [rank, in] and `lora_B.weight` [out, rank] to the linear
+// layers that the targets name.
+class LoraPolicy : public nn::ParamPolicy {
+ public:
+  LoraPolicy(DType dtype, LoraConfig config) : ParamPolicy(dtype), config_(std::move(config)) {}
+
+  std::unique_ptr<nn::LinearExtension> ExtendLinear(const nn::ParamScope& scope, int64_t in,
+                                                    int64_t out) const override;
+
+  // After the model is built: throws Error when a target names no linear layer of it.
+  void CheckTargets() const;
+
+  const LoraConfig& config() const { return config_; }
+
+ private:
+  bool Matches(const std::string& module) const;
+
+  LoraConfig config_;
+  mutable std::vector<std::string> modules_;  // paths of every linear layer seen
+  mutable std::vector<std::string> adapted_;
+};
+
+}  // namespace sophia::lora

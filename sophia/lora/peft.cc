@@ -1,0 +1,161 @@
+#include "sophia/lora/peft.h"
+
+#include <set>
+
+#include "sophia/base/error.h"
+#include "sophia/base/file.h"
+#include "sophia/base/json.h"
+#include "sophia/base/strings.h"
+#include "sophia/io/safetensors.h"
+
+namespace sophia::lora {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr std::string_view kPrefix = "base_model.model.";
+
+bool IsEmpty(const Json& value) {
+  return value.is_null() || value == false || ((value.is_object() || value.is_array()) && value.empty());
+}
+
+// Keys that change the maths when set, and the values that leave it as it is.
+void CheckUnsupported(const Json& json, std::string_view where) {
+  for (const char* key :
+       {"use_dora", "rank_pattern", "alpha_pattern", "modules_to_save", "layers_to_transform",
+        "layers_pattern", "exclude_modules", "fan_in_fan_out", "lora_bias", "target_parameters",
+        "trainable_token_indices", "layer_replication", "use_qalora", "alora_invocation_tokens",
+        "eva_config", "corda_config", "arrow_config"}) {
+    const auto it = json.find(key);
+    if (it != json.end() && !IsEmpty(*it)) {
+      Fail(where, "expected no '{}', got {}", key, Dump(*it).substr(0, 80));
+    }
+  }
+  if (const auto bias = FindOr<std::string>(json, "bias", "none", where); bias != "none") {
+    Fail(where, "expected 'bias' none, got '{}'", bias);
+  }
+}
+
+std::string AdapterName(const nn::ParamSpec& spec, int64_t layer) {
+  return std::string(kPrefix) + spec.PathOf(layer);
+}
+
+Json ConfigJson(const LoraConfig& config, const std::string& base_model) {
+  Json targets;
+  if (const auto* names = std::get_if<std::vector<std::string>>(&config.targets)) {
+    targets = *names;
+  } else {
+    targets = std::get<std::string>(config.targets);
+  }
+  return {{"peft_type", "LORA"},
+          {"task_type", "CAUSAL_LM"},
+          {"base_model_name_or_path", base_model},
+          {"revision", nullptr},
+          {"inference_mode", true},
+          {"r", config.rank},
+          {"lora_alpha", config.alpha},
+          {"lora_dropout", config.dropout},
+          {"target_modules", targets},
+          {"use_rslora", config.rs_lora},
+          {"use_dora", false},
+          {"bias", "none"},
+          {"fan_in_fan_out", false},
+          {"init_lora_weights", true},
+          {"modules_to_save", nullptr},
+          {"layers_to_transform", nullptr},
+          {"layers_pattern", nullptr},
+          {"rank_pattern", Json::object()},
+          {"alpha_pattern", Json::object()}};
+}
+
+}  // namespace
+
+LoraConfig ReadAdapterConfig(const fs::path& folder) {
+  const fs::path path = folder / "adapter_config.json";
+  const std::string where = path.string();
+  if (!fs::is_directory(folder)) {
+    Fail(folder.string(), "expected an adapter folder, got {}",
+         fs::exists(folder) ? "a file" : "nothing there");
+  }
+  const Json json = ReadJson(path);
+  const auto type = Require<std::string>(json, "peft_type", where);
+  if (type != "LORA") Fail(where, "expected 'peft_type' LORA, got '{}'", type);
+  CheckUnsupported(json, where);
+  LoraConfig config;
+  config.rank = FindOr<int64_t>(json, "r", 8, where);
+  config.alpha = FindOr<double>(json, "lora_alpha", 8, where);
+  config.dropout = FindOr<double>(json, "lora_dropout", 0, where);
+  config.rs_lora = FindOr<bool>(json, "use_rslora", false, where);
+  const auto targets = json.find("target_modules");
+  if (targets != json.end() && targets->is_string()) {
+    config.targets = targets->get<std::string>();
+  } else {
+    config.targets = Require<std::vector<std::string>>(json, "target_modules", where);
+  }
+  config.Check(where);
+  return config;
+}
+
+void LoadAdapter(const fs::path& folder, const std::vector<nn::ParamSpec>& specs,
+                 const pjrt::Device& device, std::vector<pjrt::Buffer>& buffers) {
+  const io::SafetensorsFile file(folder / "adapter_model.safetensors");
+  std::set<std::string> used;
+  std::vector<pjrt::Buffer> loaded;
+  for (const nn::ParamSpec& spec : specs) {
+    if (!spec.trainable) continue;
+    const Shape shape = spec.shape();
+    std::vector<std::byte> bytes(static_cast<size_t>(shape.bytes()));
+    const int64_t layers = std::max<int64_t>(spec.layers, 1);
+    const size_t layer_bytes = bytes.size() / static_cast<size_t>(layers);
+    for (int64_t layer = 0; layer < layers; ++layer) {
+      const std::string name = AdapterName(spec, layer);
+      const io::TensorInfo* info = file.Find(name);
+      if (info == nullptr) {
+        Fail(file.path().string(), "expected the tensor '{}' for this model, got none", name);
+      }
+      if (info->shape.dims != spec.dims) {
+        Fail(file.path().string(), "expected '{}' of sizes {} for this model, got {}", name,
+             ToString(spec.dims), ToString(info->shape.dims));
+      }
+      file.Read(name, spec.dtype,
+                std::span(bytes).subspan(static_cast<size_t>(layer) * layer_bytes, layer_bytes));
+      used.insert(name);
+    }
+    loaded.push_back(pjrt::Buffer::FromHost(device, shape, bytes));
+  }
+  for (const io::TensorInfo& info : file.tensors()) {
+    if (!used.contains(info.name)) {
+      Fail(file.path().string(), "expected tensors of this model and its target modules, got '{}'",
+           info.name);
+    }
+  }
+  auto next = loaded.begin();
+  for (size_t i = 0; i < specs.size(); ++i) {
+    if (specs[i].trainable) buffers[i] = std::move(*next++);
+  }
+}
+
+void SaveAdapter(const fs::path& folder, const LoraConfig& config,
+                 const std::vector<nn::ParamSpec>& specs,
+                 const std::vector<pjrt::Buffer>& buffers, const std::string& base_model) {
+  MakeWritableFolder(folder);
+  std::vector<std::vector<std::byte>> arrays;
+  std::vector<io::TensorView> tensors;
+  for (size_t i = 0; i < specs.size(); ++i) {
+    const nn::ParamSpec& spec = specs[i];
+    if (!spec.trainable) continue;
+    arrays.emplace_back(static_cast<size_t>(spec.shape().bytes()));
+    buffers[i].ToHost(arrays.back());
+    const int64_t layers = std::max<int64_t>(spec.layers, 1);
+    const size_t layer_bytes = arrays.back().size() / static_cast<size_t>(layers);
+    for (int64_t layer = 0; layer < layers; ++layer) {
+      tensors.push_back({AdapterName(spec, layer),
+                         {spec.dtype, spec.dims},
+                         std::span(arrays.back())
+                             .subspan(static_cast<size_t>(layer) * layer_bytes, layer_bytes)});
+    }
+  }
+  io::WriteSafetensors(folder / "adapter_model.safetensors", tensors, {{"format", "pt"}});
+  WriteFile(folder / "adapter_config.json", Dump(ConfigJson(config, base_model), 2) + "\n");
+}
+
+}  // namespace sophia::lora

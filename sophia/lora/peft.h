@@ -1,0 +1,30 @@
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "sophia/lora/lora.h"
+#include "sophia/pjrt/buffer.h"
+
+namespace sophia::lora {
+
+// An adapter folder in PEFT's format: adapter_config.json and adapter_model.safetensors.
+// https://huggingface.co/docs/peft/developer_guides/checkpoint
+
+// Reads adapter_config.json. Throws Error for a missing or broken file and for adapters whose maths
+// is not implemented (DoRA, rank patterns, modules_to_save, biases …).
+LoraConfig ReadAdapterConfig(const std::filesystem::path& folder);
+
+// Replaces the trainable buffers (in the order of `specs`) by the adapter's tensors. Throws Error
+// when the adapter belongs to another model: missing, additional or differently shaped tensors.
+void LoadAdapter(const std::filesystem::path& folder, const std::vector<nn::ParamSpec>& specs,
+                 const pjrt::Device& device, std::vector<pjrt::Buffer>& buffers);
+
+// Writes the folder's files, each complete or not at all. `base_model` is recorded as
+// base_model_name_or_path.
+void SaveAdapter(const std::filesystem::path& folder, const LoraConfig& config,
+                 const std::vector<nn::ParamSpec>& specs,
+                 const std::vector<pjrt::Buffer>& buffers, const std::string& base_model);
+
+}  // namespace sophia::lora

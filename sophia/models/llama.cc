@@ -1,0 +1,86 @@
+#include "sophia/models/llama.h"
+
+#include "sophia/graph/ops/creation.h"
+#include "sophia/graph/ops/elementwise.h"
+#include "sophia/graph/ops/shape_ops.h"
+#include "sophia/models/cached_attention.h"
+#include "sophia/nn/attention.h"
+
+namespace sophia::models {
+
+LlamaBlock::LlamaBlock(const nn::ParamScope& scope, const LlamaConfig& c)
+    : config(c),
+      input_layernorm(scope / "input_layernorm", c.d_model, c.norm_eps),
+      q_proj(scope / "self_attn.q_proj", c.d_model, c.heads * c.head_dim,
+             {.bias = c.attention_bias}),
+      k_proj(scope / "self_attn.k_proj", c.d_model, c.kv_heads * c.head_dim,
+             {.bias = c.attention_bias}),
+      v_proj(scope / "self_attn.v_proj", c.d_model, c.kv_heads * c.head_dim,
+             {.bias = c.attention_bias}),
+      o_proj(scope / "self_attn.o_proj", c.heads * c.head_dim, c.d_model,
+             {.bias = c.attention_bias}),
+      post_attention_layernorm(scope / "post_attention_layernorm", c.d_model, c.norm_eps),
+      gate_proj(scope / "mlp.gate_proj", c.d_model, c.d_ff, {.bias = c.mlp_bias}),
+      up_proj(scope / "mlp.up_proj", c.d_model, c.d_ff, {.bias = c.mlp_bias}),
+      down_proj(scope / "mlp.down_proj", c.d_ff, c.d_model, {.bias = c.mlp_bias}) {}
+
+Tensor LlamaBlock::operator()(const Tensor& x, const nn::RopeTable& rope, const Tensor& positions,
+                              const Tensor& layer, std::optional<KvCache>& cache) const {
+  const int64_t batch = x.dim(0);
+  const int64_t seq = x.dim(1);
+  const auto heads = [&](const Tensor& y, int64_t count) {
+    return Reshape(y, {batch, seq, count, config.head_dim});
+  };
+  const Tensor normal = input_layernorm(x);
+  const Tensor q = ApplyRope(heads(q_proj(normal), config.heads), rope);
+  const Tensor k = ApplyRope(heads(k_proj(normal), config.kv_heads), rope);
+  const Tensor v = heads(v_proj(normal), config.kv_heads);
+  const Tensor mixed = cache ? AttendCached(q, k, v, positions, layer, *cache)
+                             : nn::Attend(q, k, v, {.causal = true});
+  const Tensor h = x + o_proj(Reshape(mixed, {batch, seq, config.heads * config.head_dim}));
+  const Tensor mlp_input = post_attention_layernorm(h);
+  return h + down_proj(nn::Silu(gate_proj(mlp_input)) * up_proj(mlp_input));
+}
+
+Llama::Llama(const nn::ParamScope& scope, LlamaConfig config)
+    : config_(std::move(config)),
+      sizes_{.vocab = config_.vocab_size,
+             .d_model = config_.d_model,
+             .layers = config_.layers,
+             .heads = config_.heads,
+             .kv_heads = config_.kv_heads,
+             .head_dim = config_.head_dim,
+             .max_positions = config_.max_positions},
+      embed_tokens_(scope / "model.embed_tokens", config_.vocab_size, config_.d_model),
+      stack_(scope / "model.layers", config_.layers),
+      block_(stack_.scope(), config_),
+      norm_((stack_.Close(), scope / "model.norm"), config_.d_model, config_.norm_eps) {
+  if (!config_.tied_embeddings) {
+    lm_head_ = (scope / "lm_head").Declare("weight", {config_.vocab_size, config_.d_model});
+  }
+}
+
+ForwardResult Llama::Forward(const ForwardInputs& inputs) const {
+  const nn::RopeTable rope = nn::MakeRopeTable(config_.rope, inputs.positions, config_.head_dim);
+  std::vector<Tensor> carry = {embed_tokens_(inputs.ids)};
+  if (inputs.cache) carry.insert(carry.end(), {inputs.cache->keys, inputs.cache->values});
+  const nn::LayerStack::Step last = stack_.Run(
+      [&](std::span<const Tensor> state, std::span<const Tensor>,
+          const Tensor& layer) -> nn::LayerStack::Step {
+        std::optional<KvCache> cache;
+        if (inputs.cache) cache = KvCache{state[1], state[2]};
+        const Tensor x = block_(state[0], rope, inputs.positions, layer, cache);
+        return cache ? nn::LayerStack::Step{{x, cache->keys, cache->values}}
+                     : nn::LayerStack::Step{{x}};
+      },
+      carry, {}, inputs.remat);
+  ForwardResult result{.hidden = norm_(last.carry[0])};
+  if (inputs.cache) result.cache = KvCache{last.carry[1], last.carry[2]};
+  return result;
+}
+
+const Tensor& Llama::Head() const {
+  return config_.tied_embeddings ? embed_tokens_.weight().value() : lm_head_.value();
+}
+
+}  // namespace sophia::models

@@ -1,0 +1,43 @@
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "sophia/base/json.h"
+#include "sophia/io/tensor_source.h"
+#include "sophia/io/tokenizer.h"
+#include "sophia/nn/param.h"
+
+namespace sophia::models {
+
+// A model on disk: a GGUF file, or a folder with config.json and safetensors. Both read as Hugging
+// Face's config keys and tensor names.
+class ModelFiles {
+ public:
+  // Throws Error when the files are missing, broken or of an unknown architecture.
+  static ModelFiles Open(const std::filesystem::path& path);
+
+  const std::filesystem::path& path() const { return path_; }
+  const Json& config() const { return config_; }
+  // What errors about the configuration name: the config.json or the GGUF file.
+  std::string config_name() const;
+  const io::TensorSource& tensors() const { return *tensors_; }
+  bool is_gguf() const { return is_gguf_; }
+
+  io::Tokenizer LoadTokenizer() const;
+
+  // Reads one layer of a parameter as `spec.dtype` into `out`. Throws Error when the file's tensor
+  // is missing or has another shape.
+  void Read(const nn::ParamSpec& spec, int64_t layer, std::span<std::byte> out) const;
+
+ private:
+  ModelFiles() = default;
+
+  std::filesystem::path path_;
+  Json config_;
+  std::unique_ptr<io::TensorSource> tensors_;
+  bool is_gguf_ = false;
+};
+
+}  // namespace sophia::models

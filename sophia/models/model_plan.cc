@@ -1,0 +1,22 @@
+#include "sophia/models/model_plan.h"
+
+#include "sophia/models/registry.h"
+
+namespace sophia::models {
+
+ModelPlan::ModelPlan(const Json& config, std::string_view where,
+                     std::unique_ptr<nn::ParamPolicy> param_policy)
+    : policy(std::move(param_policy)),
+      table(std::make_unique<nn::ParamTable>()),
+      model(BuildModel(nn::ParamScope(table.get(), policy.get()), config, where)) {}
+
+std::vector<Tensor> BindInputs(Graph& graph, nn::ParamTable& table) {
+  std::vector<Tensor> tensors;
+  for (const nn::ParamSpec& spec : table.specs()) {
+    tensors.push_back(graph.AddInput(spec.shape(), {.name = spec.path}));
+  }
+  table.Bind(tensors);
+  return tensors;
+}
+
+}  // namespace sophia::models

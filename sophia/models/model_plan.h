@@ -1,0 +1,28 @@
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <vector>
+
+#include "sophia/graph/graph.h"
+#include "sophia/models/causal_lm.h"
+#include "sophia/models/model_files.h"
+
+namespace sophia::models {
+
+// A model's structure: declared parameters and the code that traces it. Needs no weights.
+struct ModelPlan {
+  ModelPlan(const Json& config, std::string_view where,
+            std::unique_ptr<nn::ParamPolicy> param_policy);
+
+  std::unique_ptr<nn::ParamPolicy> policy;
+  std::unique_ptr<nn::ParamTable> table;
+  std::unique_ptr<CausalLm> model;
+
+  const std::vector<nn::ParamSpec>& specs() const { return table->specs(); }
+};
+
+// Adds the model's parameters as inputs to the graph being traced and binds them.
+std::vector<Tensor> BindInputs(Graph& graph, nn::ParamTable& table);
+
+}  // namespace sophia::models

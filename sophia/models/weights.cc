@@ -1,0 +1,84 @@
+#include "sophia/models/weights.h"
+
+#include <cmath>
+#include <cstdlib>
+#include <memory>
+#include <random>
+
+#include "sophia/base/error.h"
+#include "sophia/base/sha256.h"
+
+namespace sophia::models {
+namespace {
+
+// Page-aligned host memory that the device may keep using in place.
+class HostArray {
+ public:
+  explicit HostArray(size_t size) : size_(size), data_(Allocate(size), std::free) {}
+  std::span<std::byte> bytes() const { return {static_cast<std::byte*>(data_.get()), size_}; }
+  std::shared_ptr<const void> owner() const { return data_; }
+
+ private:
+  static void* Allocate(size_t size) {
+    constexpr size_t kAlignment = 4096;
+    void* data = std::aligned_alloc(kAlignment, (size + kAlignment - 1) / kAlignment * kAlignment);
+    if (data == nullptr) Fail("memory", "expected {} bytes of host memory, got none", size);
+    return data;
+  }
+
+  size_t size_;
+  std::shared_ptr<void> data_;
+};
+
+pjrt::Buffer LoadParameter(const ModelFiles& files, const nn::ParamSpec& spec,
+                           const pjrt::Device& device) {
+  const Shape shape = spec.shape();
+  const HostArray host(static_cast<size_t>(shape.bytes()));
+  const int64_t layers = std::max<int64_t>(spec.layers, 1);
+  const size_t layer_bytes = host.bytes().size() / static_cast<size_t>(layers);
+  for (int64_t layer = 0; layer < layers; ++layer) {
+    files.Read(spec, layer,
+               host.bytes().subspan(static_cast<size_t>(layer) * layer_bytes, layer_bytes));
+  }
+  pjrt::Buffer buffer = pjrt::Buffer::FromHost(
+      device, shape, host.bytes(),
+      {.semantics = pjrt::HostSemantics::kZeroCopy, .keep_alive = host.owner()});
+  buffer.Await();
+  return buffer;
+}
+
+}  // namespace
+
+std::vector<float> InitialValues(const nn::ParamSpec& spec, uint64_t seed) {
+  const Shape shape = spec.shape();
+  std::vector<float> values(static_cast<size_t>(shape.elements()), 0.0f);
+  if (spec.init == nn::ParamInit::kZeros) return values;
+  SOPHIA_CHECK(spec.init == nn::ParamInit::kKaimingUniform);
+  // A stream of its own for each parameter, so that adding one does not change the others.
+  const std::string digest = Sha256Hex(fmt::format("{}:{}", seed, spec.path));
+  std::mt19937_64 random(std::stoull(digest.substr(0, 16), nullptr, 16));
+  const double bound = 1.0 / std::sqrt(static_cast<double>(spec.dims.back()));
+  for (float& value : values) {
+    const double unit = static_cast<double>(random() >> 11) * 0x1.0p-53;
+    value = static_cast<float>((2 * unit - 1) * bound);
+  }
+  return values;
+}
+
+std::vector<pjrt::Buffer> LoadParameters(const ModelFiles& files,
+                                         const std::vector<nn::ParamSpec>& specs,
+                                         const pjrt::Device& device, uint64_t seed) {
+  std::vector<pjrt::Buffer> buffers;
+  for (const nn::ParamSpec& spec : specs) {
+    if (spec.init == nn::ParamInit::kCheckpoint) {
+      buffers.push_back(LoadParameter(files, spec, device));
+    } else {
+      SOPHIA_CHECK(spec.dtype == DType::kF32, "initial values of {}", Name(spec.dtype));
+      buffers.push_back(
+          pjrt::Buffer::FromHost(device, spec.shape(), InitialValues(spec, seed)));
+    }
+  }
+  return buffers;
+}
+
+}  // namespace sophia::models

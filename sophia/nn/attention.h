@@ -1,0 +1,19 @@
+#pragma once
+
+#include "sophia/graph/tensor.h"
+
+namespace sophia::nn {
+
+struct AttentionOptions {
+  bool causal = true;  // query i sees keys 0 … i; needs as many queries as keys
+  // s32 [B, Sq]: query i sees keys 0 … position; replaces `causal`. For decoding from a cache.
+  Tensor positions = {};
+};
+
+// Scaled dot-product attention with grouped queries: https://arxiv.org/abs/1706.03762 and
+// https://arxiv.org/abs/2305.13245. q: [B, Sq, H, D], k and v: [B, Sk, K, D], K divides H
+// -> [B, Sq, H, D] in q's type. Scores and softmax in f32.
+Tensor Attend(const Tensor& q, const Tensor& k, const Tensor& v,
+              const AttentionOptions& options = {});
+
+}  // namespace sophia::nn

@@ -1,0 +1,63 @@
+#include "sophia/nn/layers.h"
+
+#include <cmath>
+
+#include "sophia/graph/ops/creation.h"
+#include "sophia/graph/ops/dot_ops.h"
+#include "sophia/graph/ops/elementwise.h"
+#include "sophia/graph/ops/gather_ops.h"
+#include "sophia/graph/ops/reduce_ops.h"
+#include "sophia/graph/ops/shape_ops.h"
+#include "sophia/graph/ops/sort_ops.h"
+
+namespace sophia::nn {
+
+Linear::Linear(const ParamScope& scope, int64_t in, int64_t out, const LinearOptions& options)
+    : weight_(scope.Declare("weight", {out, in})) {
+  if (options.bias) bias_ = scope.Declare("bias", {out});
+  extension_ = scope.policy().ExtendLinear(scope, in, out);
+}
+
+Tensor Linear::operator()(const Tensor& x) const {
+  Tensor y = MatMul(x, Convert(weight_.value(), x.dtype()), {.transposed = true});
+  if (bias_.defined()) y = y + Convert(bias_.value(), y.dtype());
+  return extension_ == nullptr ? y : extension_->Apply(x, y);
+}
+
+RmsNorm::RmsNorm(const ParamScope& scope, int64_t size, double eps)
+    : weight_(scope.Declare("weight", {size})), eps_(eps) {}
+
+Tensor RmsNorm::operator()(const Tensor& x) const {
+  const Tensor wide = Convert(x, DType::kF32);
+  const Tensor mean = Mean(wide * wide, {-1}, {.keep_dims = true});
+  const Tensor normal = Convert(wide * Rsqrt(mean + eps_), x.dtype());
+  return normal * Convert(weight_.value(), x.dtype());
+}
+
+Embedding::Embedding(const ParamScope& scope, int64_t vocab, int64_t size)
+    : weight_(scope.Declare("weight", {vocab, size})) {}
+
+Tensor Embedding::operator()(const Tensor& ids) const { return Take(weight_.value(), ids, 0); }
+
+Tensor Silu(const Tensor& x) { return x * Logistic(x); }
+
+Tensor Softmax(const Tensor& x) {
+  const Tensor wide = Convert(x, DType::kF32);
+  const Tensor shifted = Exp(wide - ReduceMax(wide, {-1}, {.keep_dims = true}));
+  return Convert(shifted / Sum(shifted, {-1}, {.keep_dims = true}), x.dtype());
+}
+
+Tensor Dropout(const ParamTable& table, const Tensor& x, double rate, size_t place) {
+  const DropoutSeed& dropout = table.dropout();
+  if (!dropout.seed.defined() || rate <= 0) return x;
+  const Tensor here = Scalar(DType::kU64, static_cast<double>(place) * 65536.0);
+  const Tensor stream =
+      dropout.layer.defined() ? here + Convert(dropout.layer, DType::kU64) : here;
+  const Tensor state =
+      Concatenate({Reshape(dropout.seed, {1}), Reshape(ShiftLeft(stream, 32.0), {1})}, 0);
+  const Tensor bits = RngBitGenerator(state, {DType::kU32, x.dims()}).second;
+  const Tensor keep = Lt(bits, std::floor((1.0 - rate) * 4294967295.0));
+  return Select(keep, x * (1.0 / (1.0 - rate)), 0.0);
+}
+
+}  // namespace sophia::nn

@@ -1,0 +1,61 @@
+#pragma once
+
+#include <memory>
+
+#include "sophia/nn/param.h"
+
+namespace sophia::nn {
+
+struct LinearOptions {
+  bool bias = false;
+};
+
+// y = x·Wᵀ + b with weight [out, in] as published, plus what the scope's policy adds.
+class Linear {
+ public:
+  Linear(const ParamScope& scope, int64_t in, int64_t out, const LinearOptions& options = {});
+
+  // x: [..., in] -> [..., out], in x's type.
+  Tensor operator()(const Tensor& x) const;
+
+ private:
+  Param weight_;
+  Param bias_;
+  std::unique_ptr<LinearExtension> extension_;
+};
+
+// x / sqrt(mean(x²) + eps) · weight, in f32 inside: https://arxiv.org/abs/1910.07467.
+class RmsNorm {
+ public:
+  RmsNorm(const ParamScope& scope, int64_t size, double eps);
+
+  // x: [..., size].
+  Tensor operator()(const Tensor& x) const;
+
+ private:
+  Param weight_;
+  double eps_;
+};
+
+// Rows of a table [vocab, size].
+class Embedding {
+ public:
+  Embedding(const ParamScope& scope, int64_t vocab, int64_t size);
+
+  // ids: integers [...] -> [..., size].
+  Tensor operator()(const Tensor& ids) const;
+  const Param& weight() const { return weight_; }
+
+ private:
+  Param weight_;
+};
+
+Tensor Silu(const Tensor& x);
+// Along the last axis, in f32; the result has x's type.
+Tensor Softmax(const Tensor& x);
+
+// Zeroes elements with probability `rate` and scales the others by 1/(1-rate). The identity when the
+// table has no dropout seed. `place` tells uses apart.
+Tensor Dropout(const ParamTable& table, const Tensor& x, double rate, size_t place);
+
+}  // namespace sophia::nn

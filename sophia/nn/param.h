@@ -1,0 +1,139 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "sophia/graph/tensor.h"
+
+namespace sophia::nn {
+
+// Where a parameter's first value comes from.
+enum class ParamInit : uint8_t {
+  kCheckpoint,      // a tensor of the model's files
+  kZeros,
+  kKaimingUniform,  // U(-1/sqrt(n), 1/sqrt(n)), n the last dimension (torch's kaiming_uniform, a=√5)
+};
+
+// One parameter of a model. Parameters of equal layers are one array with a leading dimension.
+struct ParamSpec {
+  std::string path;  // as in published checkpoints; "{}" stands for the layer's number
+  Dims dims;         // of one layer, in the order of the checkpoint
+  int64_t layers = 0;  // 0: not stacked
+  DType dtype = DType::kF32;
+  bool trainable = false;
+  ParamInit init = ParamInit::kCheckpoint;
+
+  // Of the whole array: [layers, dims...] or [dims...].
+  Shape shape() const;
+  // The path of one layer's tensor.
+  std::string PathOf(int64_t layer) const;
+};
+
+class ParamTable;
+
+// A declared parameter; its value exists while the table is bound to a trace.
+class Param {
+ public:
+  Param() = default;
+  Param(const ParamTable* table, size_t index) : table_(table), index_(index) {}
+
+  bool defined() const { return table_ != nullptr; }
+  size_t index() const { return index_; }
+  const ParamSpec& spec() const;
+  // In a layer's body: that layer's slice.
+  const Tensor& value() const;
+
+ private:
+  const ParamTable* table_ = nullptr;
+  size_t index_ = 0;
+};
+
+// A source of random bits for dropout: a different stream for each step, layer and place.
+struct DropoutSeed {
+  Tensor seed;   // u64 scalar: of the run and step
+  Tensor layer;  // s32 scalar, or undefined outside a stack of layers
+};
+
+// The parameters of one model in the order of declaration, and their values in the current trace.
+class ParamTable {
+ public:
+  size_t Add(ParamSpec spec);
+  const std::vector<ParamSpec>& specs() const { return specs_; }
+
+  // Gives every parameter its tensor in the graph being traced, in the order of specs().
+  void Bind(std::vector<Tensor> values);
+  void Set(size_t index, const Tensor& value) { values_[index] = value; }
+  const Tensor& value(size_t index) const;
+
+  // Undefined seed: dropout is off.
+  DropoutSeed& dropout() { return dropout_; }
+  const DropoutSeed& dropout() const { return dropout_; }
+
+ private:
+  std::vector<ParamSpec> specs_;
+  std::vector<Tensor> values_;
+  DropoutSeed dropout_;
+};
+
+class ParamScope;
+
+// What a policy adds to a linear layer, such as a LoRA branch.
+class LinearExtension {
+ public:
+  virtual ~LinearExtension() = default;
+  // x: [..., in], y = x·Wᵀ (+ b): [..., out]; returns the new y.
+  virtual Tensor Apply(const Tensor& x, const Tensor& y) const = 0;
+};
+
+// Decisions that models leave open: types of weights and activations, what linear layers carry.
+class ParamPolicy {
+ public:
+  explicit ParamPolicy(DType dtype) : dtype_(dtype) {}
+  virtual ~ParamPolicy() = default;
+  ParamPolicy(const ParamPolicy&) = delete;
+  ParamPolicy& operator=(const ParamPolicy&) = delete;
+
+  // Of frozen weights and of activations.
+  DType dtype() const { return dtype_; }
+  // nullptr: a plain layer. `scope` is the layer's own, e.g. model.layers.{}.self_attn.q_proj.
+  virtual std::unique_ptr<LinearExtension> ExtendLinear(const ParamScope& scope, int64_t in,
+                                                        int64_t out) const;
+
+ private:
+  DType dtype_;
+};
+
+struct ParamOptions {
+  bool trainable = false;
+  ParamInit init = ParamInit::kCheckpoint;
+  DType dtype = DType::kF32;  // of trainable parameters; frozen ones follow the policy
+};
+
+// A place in the model's tree of names, with the policies that hold there.
+class ParamScope {
+ public:
+  ParamScope(ParamTable* table, const ParamPolicy* policy) : table_(table), policy_(policy) {}
+
+  // The child `path.name`.
+  ParamScope operator/(std::string_view name) const;
+  // `path.{}`: parameters declared below are stacked over `count` layers.
+  ParamScope Layers(int64_t count) const;
+
+  Param Declare(std::string_view name, Dims dims, const ParamOptions& options = {}) const;
+
+  const std::string& path() const { return path_; }
+  int64_t layers() const { return layers_; }
+  const ParamPolicy& policy() const { return *policy_; }
+  ParamTable& table() const { return *table_; }
+
+ private:
+  ParamTable* table_;
+  const ParamPolicy* policy_;
+  std::string path_;
+  int64_t layers_ = 0;
+};
+
+}  // namespace sophia::nn

@@ -1,0 +1,222 @@
+#include "sophia/train/examples.h"
+
+#include <algorithm>
+
+#include "sophia/base/error.h"
+#include "sophia/nn/loss.h"
+
+namespace sophia::train {
+namespace {
+
+using io::ChatRow;
+using io::PromptCompletionRow;
+using io::TextRow;
+using io::TokensRow;
+using nn::kIgnoredLabel;
+
+const io::Tokenizer& NeedTokenizer(const TextEncoder& encoder, std::string_view where) {
+  if (!encoder.tokenizer) {
+    Fail(where, "expected a model with a tokenizer, or pre-tokenised rows (input_ids), got neither");
+  }
+  return *encoder.tokenizer;
+}
+
+// A piece of text and whether it is learnt.
+struct Segment {
+  std::string text;
+  bool learnt = false;
+};
+
+void AppendIds(Example& example, const std::vector<int32_t>& ids, bool learnt) {
+  example.ids.insert(example.ids.end(), ids.begin(), ids.end());
+  for (const int32_t id : ids) example.labels.push_back(learnt ? id : kIgnoredLabel);
+}
+
+// Nothing is ever generated after the end of a turn, so it is not learnt.
+std::vector<int32_t> UpToLastEos(const std::vector<int32_t>& ids, const io::Tokenizer& tokenizer) {
+  const std::vector<int32_t>& ends = tokenizer.eos_ids();
+  for (size_t count = ids.size(); count > 0; --count) {
+    if (std::find(ends.begin(), ends.end(), ids[count - 1]) != ends.end()) {
+      return {ids.begin(), ids.begin() + static_cast<int64_t>(count)};
+    }
+  }
+  return ids;
+}
+
+// Each segment is encoded by itself, as a prompt is at inference.
+Example EncodeSegments(const std::vector<Segment>& segments, const io::Tokenizer& tokenizer) {
+  Example example;
+  for (const Segment& segment : segments) {
+    const std::vector<int32_t> ids = tokenizer.Encode(segment.text);
+    if (!segment.learnt) {
+      AppendIds(example, ids, false);
+      continue;
+    }
+    const std::vector<int32_t> learnt = UpToLastEos(ids, tokenizer);
+    AppendIds(example, learnt, true);
+    AppendIds(example, {ids.begin() + static_cast<int64_t>(learnt.size()), ids.end()}, false);
+  }
+  return example;
+}
+
+std::string RenderPrefix(const io::ChatTemplate& chat_template, const Json& messages, size_t count,
+                         const Json& tools, bool prompt) {
+  Json prefix = Json::array();
+  for (size_t i = 0; i < count; ++i) prefix.push_back(messages[i]);
+  return chat_template.Render(prefix, {.tools = tools, .add_generation_prompt = prompt});
+}
+
+// Splits the rendered conversation into the assistant's turns from message `first` on, and the rest.
+std::vector<Segment> SplitTurns(const Json& messages, const Json& tools, size_t first,
+                                const TextEncoder& encoder, std::string_view where) {
+  if (!encoder.chat_template) {
+    Fail(where, "expected a model with a chat template for conversations, got none");
+  }
+  const io::ChatTemplate& chat_template = *encoder.chat_template;
+  const std::string whole = RenderPrefix(chat_template, messages, messages.size(), tools, false);
+  std::vector<Segment> segments;
+  size_t done = 0;
+  bool last_is_learnt = true;
+  for (size_t i = first; i < messages.size(); ++i) {
+    if (messages[i].value("role", "") != "assistant" || i == 0) continue;
+    const std::string before = RenderPrefix(chat_template, messages, i, tools, true);
+    const std::string after = RenderPrefix(chat_template, messages, i + 1, tools, false);
+    // Some templates render earlier turns differently once later ones follow; these cannot be found.
+    last_is_learnt = whole.starts_with(before) && whole.starts_with(after) &&
+                     before.size() >= done && after.size() >= before.size();
+    if (!last_is_learnt) continue;
+    segments.push_back({whole.substr(done, before.size() - done), false});
+    segments.push_back({whole.substr(before.size(), after.size() - before.size()), true});
+    done = after.size();
+  }
+  if (!last_is_learnt) {
+    Fail(where, "expected a chat template whose prompt is a prefix of the whole conversation, got "
+                "one that renders the last assistant turn differently");
+  }
+  segments.push_back({whole.substr(done), false});
+  return segments;
+}
+
+Example EncodeChat(const Json& messages, const Json& tools, size_t first,
+                   const TextEncoder& encoder, std::string_view where) {
+  return EncodeSegments(SplitTurns(messages, tools, first, encoder, where),
+                        NeedTokenizer(encoder, where));
+}
+
+Example EncodeText(const TextRow& row, const io::Tokenizer& tokenizer) {
+  Example example;
+  AppendIds(example, tokenizer.Encode(row.text, {.add_special_tokens = true}), true);
+  if (tokenizer.eos_id() && (example.ids.empty() || example.ids.back() != *tokenizer.eos_id())) {
+    AppendIds(example, {*tokenizer.eos_id()}, true);
+  }
+  return example;
+}
+
+Example EncodePromptCompletion(const PromptCompletionRow& row, const TextEncoder& encoder,
+                               std::string_view where) {
+  if (row.prompt.is_array()) {
+    Json messages = row.prompt;
+    for (const Json& message : row.completion) messages.push_back(message);
+    return EncodeChat(messages, row.tools, row.prompt.size(), encoder, where);
+  }
+  const io::Tokenizer& tokenizer = NeedTokenizer(encoder, where);
+  Example example;
+  AppendIds(example,
+            tokenizer.Encode(row.prompt.get<std::string>(), {.add_special_tokens = true}), false);
+  if (tokenizer.eos_id() && !example.ids.empty() && example.ids.back() == *tokenizer.eos_id()) {
+    example.ids.pop_back();
+    example.labels.pop_back();
+  }
+  AppendIds(example, tokenizer.Encode(row.completion.get<std::string>()), true);
+  if (tokenizer.eos_id() && (example.ids.empty() || example.ids.back() != *tokenizer.eos_id())) {
+    AppendIds(example, {*tokenizer.eos_id()}, true);
+  }
+  return example;
+}
+
+Example FromTokens(const TokensRow& row, int64_t vocab, std::string_view where) {
+  Example example;
+  for (size_t i = 0; i < row.input_ids.size(); ++i) {
+    const int64_t id = row.input_ids[i];
+    if (id < 0 || id >= vocab) {
+      Fail(where, "expected token ids from 0 to {}, got {}", vocab - 1, id);
+    }
+    int64_t label = row.labels.empty() ? id : row.labels[i];
+    if (label != kIgnoredLabel && (label < 0 || label >= vocab)) {
+      Fail(where, "expected labels from 0 to {}, or {}, got {}", vocab - 1, kIgnoredLabel, label);
+    }
+    if (!row.attention_mask.empty() && row.attention_mask[i] == 0) label = kIgnoredLabel;
+    example.ids.push_back(static_cast<int32_t>(id));
+    example.labels.push_back(static_cast<int32_t>(label));
+  }
+  return example;
+}
+
+// The first label has no position before it that could predict it.
+bool HasTrainedToken(const Example& example) {
+  return std::any_of(example.labels.begin() + 1, example.labels.end(),
+                     [](int32_t label) { return label != kIgnoredLabel; });
+}
+
+}  // namespace
+
+TextEncoder TextEncoder::ForTokenizer(io::Tokenizer tokenizer, int64_t vocab) {
+  TextEncoder encoder;
+  encoder.vocab = vocab;
+  if (tokenizer.chat_template()) {
+    std::map<std::string, std::string> specials;
+    const auto add = [&](const char* name, std::optional<int32_t> id) {
+      if (id) specials[name] = tokenizer.TokenText(*id).value_or("");
+    };
+    add("bos_token", tokenizer.bos_id());
+    add("eos_token", tokenizer.eos_id());
+    add("pad_token", tokenizer.pad_id());
+    add("unk_token", tokenizer.unk_id());
+    encoder.chat_template.emplace(*tokenizer.chat_template(), std::move(specials));
+  }
+  encoder.tokenizer = std::move(tokenizer);
+  return encoder;
+}
+
+Example EncodeRow(const io::Row& row, const TextEncoder& encoder, std::string_view where) {
+  if (const auto* tokens = std::get_if<TokensRow>(&row)) {
+    return FromTokens(*tokens, encoder.vocab, where);
+  }
+  if (const auto* chat = std::get_if<ChatRow>(&row)) {
+    return EncodeChat(chat->messages, chat->tools, 0, encoder, where);
+  }
+  if (const auto* pair = std::get_if<PromptCompletionRow>(&row)) {
+    return EncodePromptCompletion(*pair, encoder, where);
+  }
+  return EncodeText(std::get<TextRow>(row), NeedTokenizer(encoder, where));
+}
+
+Dataset LoadDataset(const std::filesystem::path& path, const TextEncoder& encoder,
+                    int64_t max_length) {
+  Dataset dataset;
+  io::RowReader reader(path);
+  int64_t rows = 0;
+  while (const std::optional<io::Row> row = reader.Next()) {
+    ++rows;
+    Example example =
+        EncodeRow(*row, encoder, fmt::format("{}:{}", path.string(), reader.line()));
+    if (static_cast<int64_t>(example.ids.size()) > max_length) {
+      ++dataset.truncated;
+      example.ids.resize(static_cast<size_t>(max_length));
+      example.labels.resize(static_cast<size_t>(max_length));
+    }
+    if (example.ids.empty() || !HasTrainedToken(example)) {
+      ++dataset.dropped;
+      continue;
+    }
+    dataset.examples.push_back(std::move(example));
+  }
+  if (rows == 0) Fail(path.string(), "expected at least one row, got none");
+  if (dataset.examples.empty()) {
+    Fail(path.string(), "expected a row with a trained token within {} tokens, got none in {} rows",
+         max_length, rows);
+  }
+  return dataset;
+}
+
+}  // namespace sophia::train

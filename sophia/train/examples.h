@@ -1,0 +1,46 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "sophia/io/chat_template.h"
+#include "sophia/io/rows.h"
+#include "sophia/io/tokenizer.h"
+
+namespace sophia::train {
+
+// One training sequence. labels[i] is ids[i], or nn::kIgnoredLabel where the position is not learnt.
+struct Example {
+  std::vector<int32_t> ids;
+  std::vector<int32_t> labels;
+};
+
+// What turns rows into token ids. Pre-tokenised rows need neither part.
+struct TextEncoder {
+  std::optional<io::Tokenizer> tokenizer;
+  std::optional<io::ChatTemplate> chat_template;
+  int64_t vocab = 0;  // ids must lie below
+
+  // Tokenizer and template of a model; their absence is an Error only when a row needs them.
+  static TextEncoder ForTokenizer(io::Tokenizer tokenizer, int64_t vocab);
+};
+
+// Chats learn the assistant's turns, found by rendering ever longer prefixes of the conversation;
+// prompt/completion rows learn the completion; texts and pre-tokenised rows without labels learn
+// everything. `where` names the row in errors.
+Example EncodeRow(const io::Row& row, const TextEncoder& encoder, std::string_view where);
+
+struct Dataset {
+  std::vector<Example> examples;
+  int64_t truncated = 0;  // rows cut to max_length
+  int64_t dropped = 0;    // rows without a trained token within max_length
+};
+
+// Reads and encodes a file. Throws Error when no row has a trained token.
+Dataset LoadDataset(const std::filesystem::path& path, const TextEncoder& encoder,
+                    int64_t max_length);
+
+}  // namespace sophia::train

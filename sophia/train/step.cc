@@ -1,0 +1,146 @@
+#include "sophia/train/step.h"
+
+#include "sophia/autodiff/autodiff.h"
+#include "sophia/graph/ops/control_ops.h"
+#include "sophia/graph/ops/creation.h"
+#include "sophia/graph/ops/elementwise.h"
+#include "sophia/graph/ops/gather_ops.h"
+#include "sophia/graph/ops/reduce_ops.h"
+#include "sophia/graph/ops/shape_ops.h"
+#include "sophia/nn/loss.h"
+
+namespace sophia::train {
+namespace {
+
+struct MicroBatch {
+  Tensor ids;        // s32 [B, S]
+  Tensor positions;  // s32 [N]
+  Tensor labels;     // s32 [N]
+  Tensor seed;       // u64 []
+};
+
+// Sum of the losses of a micro-batch, times `scale`.
+Tensor ScaledLoss(const models::ModelPlan& plan, const StepOptions& options,
+                  const MicroBatch& micro, const Tensor& scale) {
+  plan.table->dropout().seed = micro.seed;
+  const Tensor positions = Iota({DType::kS32, micro.ids.dims()}, 1);
+  const Tensor hidden =
+      plan.model
+          ->Forward({.ids = micro.ids, .positions = positions, .remat = options.remat})
+          .hidden;
+  plan.table->dropout().seed = {};
+  Tensor rows = Reshape(hidden, {-1, hidden.dim(-1)});
+  if (options.shape.gathers()) rows = Take(rows, micro.positions, 0);
+  return Sum(nn::LinearCrossEntropy(rows, plan.model->Head(), micro.labels)) * scale;
+}
+
+struct LossAndGrads {
+  Tensor loss;
+  std::vector<Tensor> grads;
+};
+
+// Loss and gradients of one micro-batch; parameters are bound to the table while tracing.
+LossAndGrads Differentiate(const models::ModelPlan& plan, const StepOptions& options,
+                           const std::vector<size_t>& trainable,
+                           const std::vector<Tensor>& parameters, const MicroBatch& micro,
+                           const Tensor& scale) {
+  const ValueAndGradResult result = ValueAndGrad(
+      [&](std::span<const Tensor> values) -> Loss {
+        for (size_t i = 0; i < trainable.size(); ++i) plan.table->Set(trainable[i], values[i]);
+        return {ScaledLoss(plan, options, micro, scale)};
+      },
+      parameters);
+  return {result.value, result.grads};
+}
+
+// Runs the micro-batches one after another, summing losses and gradients.
+LossAndGrads Accumulate(const models::ModelPlan& plan, const StepOptions& options,
+                        const std::vector<size_t>& trainable,
+                        const std::vector<Tensor>& parameters, const MicroBatch& all,
+                        const Tensor& scale) {
+  std::vector<Tensor> init = {Scalar(DType::kF32, 0), all.seed};
+  for (const Tensor& parameter : parameters) init.push_back(ZerosLike(parameter));
+  const ScanResult result = Scan(
+      [&](std::span<const Tensor> carry, std::span<const Tensor> xs) -> ScanStep {
+        const MicroBatch micro{xs[0], xs[1], xs[2], carry[1]};
+        const LossAndGrads one =
+            Differentiate(plan, options, trainable, parameters, micro, scale);
+        ScanStep step{{carry[0] + one.loss, carry[1] + 1.0}};
+        for (size_t i = 0; i < one.grads.size(); ++i) {
+          step.carry.push_back(carry[i + 2] + one.grads[i]);
+        }
+        return step;
+      },
+      init, {all.ids, all.positions, all.labels});
+  return {result.carry[0], {result.carry.begin() + 2, result.carry.end()}};
+}
+
+}  // namespace
+
+StepProgram TraceStep(const models::ModelPlan& plan, const StepOptions& options) {
+  StepProgram program{.graph = std::make_unique<Graph>()};
+  Graph& graph = *program.graph;
+  const BatchShape& shape = options.shape;
+  const std::vector<Tensor> all = models::BindInputs(graph, *plan.table);
+
+  std::vector<size_t> trainable;
+  std::vector<optim::NamedShape> named;
+  optim::UpdateArgs update;
+  for (size_t i = 0; i < all.size(); ++i) {
+    const nn::ParamSpec& spec = plan.specs()[i];
+    if (!spec.trainable) continue;
+    trainable.push_back(i);
+    named.push_back({spec.path, spec.shape()});
+    update.params.push_back(all[i]);
+  }
+  program.slots = options.optimizer.slots(named);
+  for (const optim::Slot& slot : program.slots) {
+    update.state.push_back(graph.AddInput(slot.shape, {.name = slot.name}));
+  }
+  const int first_state = static_cast<int>(all.size());
+  update.step = graph.AddInput({DType::kS32, {}}, {.name = "step"});
+  const Tensor seed = graph.AddInput({DType::kU64, {}}, {.name = "seed"});
+  const Dims rows = {shape.accumulation, shape.loss_positions};
+  const MicroBatch batch{
+      .ids = graph.AddInput({DType::kS32, {shape.accumulation, shape.batch, shape.seq}},
+                            {.name = "ids"}),
+      .positions = graph.AddInput({DType::kS32, rows}, {.name = "positions"}),
+      .labels = graph.AddInput({DType::kS32, rows}, {.name = "labels"})};
+
+  const Tracing tracing(graph);
+  const Tensor trained = Convert(Ge(batch.labels, 0.0), DType::kF32);
+  const Tensor scale = 1.0 / Max(Sum(trained), 1.0);
+  // Dropout draws from a stream of its own for each step and micro-batch.
+  const Tensor step_seed =
+      seed + Convert(update.step, DType::kU64) * static_cast<double>(shape.accumulation);
+  LossAndGrads result;
+  if (shape.accumulation == 1) {
+    const MicroBatch micro{Squeeze(batch.ids, 0), Squeeze(batch.positions, 0),
+                           Squeeze(batch.labels, 0), step_seed};
+    result = Differentiate(plan, options, trainable, update.params, micro, scale);
+  } else {
+    const MicroBatch micro{batch.ids, batch.positions, batch.labels, step_seed};
+    result = Accumulate(plan, options, trainable, update.params, micro, scale);
+  }
+  update.grads = result.grads;
+  const optim::Update next = options.optimizer.update(update);
+  const std::vector<Tensor> updated = optim::ApplyUpdates(update.params, next.updates);
+
+  for (size_t i = 0; i < trainable.size(); ++i) {
+    graph.AddOutput(updated[i], {.name = named[i].name,
+                                 .aliases_input = static_cast<int>(trainable[i])});
+  }
+  for (size_t i = 0; i < next.state.size(); ++i) {
+    graph.AddOutput(next.state[i], {.name = program.slots[i].name,
+                                    .aliases_input = first_state + static_cast<int>(i)});
+  }
+  graph.AddOutput(update.step + 1.0,
+                  {.name = "step",
+                   .aliases_input = first_state + static_cast<int>(program.slots.size())});
+  graph.AddOutput(result.loss, {.name = "loss"});
+  graph.AddOutput(optim::GlobalNorm(update.grads), {.name = "grad_norm"});
+  graph.AddOutput(optim::LearningRate(options.schedule, update.step), {.name = "learning_rate"});
+  return program;
+}
+
+}  // namespace sophia::train

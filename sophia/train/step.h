@@ -1,0 +1,32 @@
+#pragma once
+
+#include <memory>
+
+#include "sophia/models/model_plan.h"
+#include "sophia/optim/schedule.h"
+#include "sophia/optim/transform.h"
+#include "sophia/train/batches.h"
+
+namespace sophia::train {
+
+struct StepOptions {
+  BatchShape shape;
+  optim::Transform optimizer;
+  optim::Schedule schedule;  // for the reported learning rate
+  Remat remat = {};
+};
+
+// One optimiser step as a program.
+// inputs:  parameters (ParamTable order), optimiser state (slot order), step s32[], seed u64[],
+//          ids s32[A, B, S], positions s32[A, N], labels s32[A, N]
+// outputs: trainable parameters, optimiser state and step, each in the place of its input, then
+//          loss f32[], grad_norm f32[] before clipping, learning_rate f32[]
+// loss is the mean over all trained tokens of the step. Frozen parameters have no output: nothing can
+// change them.
+struct StepProgram {
+  std::unique_ptr<Graph> graph;
+  std::vector<optim::Slot> slots;
+};
+StepProgram TraceStep(const models::ModelPlan& plan, const StepOptions& options);
+
+}  // namespace sophia::train
