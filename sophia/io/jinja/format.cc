@@ -133,7 +133,7 @@ class PercentFormatter {
       case 'o':
       case 'x':
       case 'X':
-        return Whole(value, c, std::move(spec));
+        return Whole(value, c, spec);
       case 'e':
       case 'E':
       case 'f':

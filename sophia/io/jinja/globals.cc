@@ -24,7 +24,7 @@ class Cycler : public Object, public std::enable_shared_from_this<Cycler> {
     if (name != "next" && name != "reset") return std::nullopt;
     const bool reset = name == "reset";
     const auto call = [self = shared_from_this(), reset](Runtime&, const Arguments&) {
-      const Value current = reset ? Value() : self->items_[self->position_];
+      Value current = reset ? Value() : self->items_[self->position_];
       self->position_ = reset ? 0 : (self->position_ + 1) % self->items_.size();
       return current;
     };

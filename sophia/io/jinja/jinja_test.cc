@@ -83,7 +83,7 @@ TEST(Jinja, TemplateFamiliesRenderAsJinja2) {
   for (const Json& expected : fixture["cases"]) {
     const std::string name = expected["template"];
     const std::string conversation = expected["conversation"];
-    SCOPED_TRACE(name + " on " + conversation);
+    SCOPED_TRACE(fmt::format("{} on {}", name, conversation));
     Json context = {{"documents", nullptr}, {"tools", nullptr}};
     context.update(fixture["conversations"][conversation]);
     context.update(fixture["tokens"]);
@@ -130,10 +130,8 @@ TEST(Jinja, HostileTemplatesEndWithAnError) {
       loop + "{% endfor %}{% endfor %}",
       loop + "xxxxxxxx{% endfor %}{% endfor %}",
       "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}",
-      "{% set ns = namespace(x='ab') %}{% for i in range(99) %}{% set ns.x = ns.x ~ ns.x %}"
-      "{% endfor %}",
-      "{% set ns = namespace(x=[1]) %}{% for i in range(99) %}{% set ns.x = [ns.x, ns.x] %}"
-      "{% endfor %}{{ ns.x }}",
+      "{% set n = namespace(x='a') %}{% for i in range(99) %}{% set n.x = n.x ~ n.x %}{% endfor %}",
+      "{% set n = namespace(x=1) %}{% for i in range(99) %}{% set n.x = [n.x, n.x] %}{% endfor %}",
       "{% set ns = namespace(x=1) %}{% for i in range(999) %}{% set ns.x = [ns.x] %}{% endfor %}",
       "{{ 'x' * 99999999999 }}",
       "{{ [1] * 99999999999 }}",

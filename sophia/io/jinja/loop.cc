@@ -6,7 +6,7 @@
 
 namespace sophia::io::jinja {
 
-Loop::Loop(Value source, Condition condition)
+Loop::Loop(const Value& source, Condition condition)
     : Object(Extent{.depth = ExtentOf(source).depth}),
       items_(Items(source)),
       condition_(std::move(condition)) {}

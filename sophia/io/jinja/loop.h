@@ -17,7 +17,7 @@ class Loop : public Object, public std::enable_shared_from_this<Loop> {
   using Condition = std::function<bool(const Value&)>;
 
   // `condition` may be empty.
-  Loop(Value source, Condition condition);
+  Loop(const Value& source, Condition condition);
 
   std::string TypeName() const override { return "LoopContext"; }
   std::optional<Value> Attribute(Runtime& runtime, std::string_view name) override;

@@ -197,7 +197,7 @@ Table MakeTable(const std::vector<Builtin>& methods) {
 }
 
 const Table& TextMethods() {
-  static const Table table = MakeTable({
+  static const Table kTable = MakeTable({
       {"capitalize",
        {},
        0,
@@ -252,35 +252,35 @@ const Table& TextMethods() {
        0,
        [](Runtime&, const Value& s, const Bound&) -> Value { return Upper(SelfText(s)); }},
   });
-  return table;
+  return kTable;
 }
 
 const Table& DictMethods() {
-  static const Table table = MakeTable({
+  static const Table kTable = MakeTable({
       {"copy", {}, 0, SelfMethod},
       {"get", {"key", "default"}, 1, GetMethod},
       {"items", {}, 0, ViewMethod<SequenceKind::kItems>},
       {"keys", {}, 0, ViewMethod<SequenceKind::kKeys>},
       {"values", {}, 0, ViewMethod<SequenceKind::kValues>},
   });
-  return table;
+  return kTable;
 }
 
 const Table& ListMethods() {
-  static const Table table = MakeTable({
+  static const Table kTable = MakeTable({
       {"copy", {}, 0, SelfMethod},
       {"count", {"value"}, 1, ItemCountMethod},
       {"index", {"value"}, 1, ItemIndexMethod},
   });
-  return table;
+  return kTable;
 }
 
 const Table& TupleMethods() {
-  static const Table table = MakeTable({
+  static const Table kTable = MakeTable({
       {"count", {"value"}, 1, ItemCountMethod},
       {"index", {"value"}, 1, ItemIndexMethod},
   });
-  return table;
+  return kTable;
 }
 
 class BoundMethod : public Object {

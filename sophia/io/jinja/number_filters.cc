@@ -26,7 +26,7 @@ std::optional<Int> Truncated(double number) {
 
 Value IntFilter(Runtime&, const Value& self, const Bound& bound) {
   RequireDefined(self);
-  const Value fallback = bound.Has(0) ? bound[0] : Value(0);
+  Value fallback = bound.Has(0) ? bound[0] : Value(0);
   if (const auto integer = self.integer()) return *integer;
   if (self.is_float()) {
     const auto whole = Truncated(*self.number());

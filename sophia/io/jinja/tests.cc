@@ -133,14 +133,14 @@ Table MakeTable(std::initializer_list<std::vector<Builtin>> lists) {
 }
 
 const Table& Filters() {
-  static const Table table =
+  static const Table kTable =
       MakeTable({TextFilters(), NumberFilters(), SequenceFilters(), SelectionFilters()});
-  return table;
+  return kTable;
 }
 
 const Table& Tests() {
-  static const Table table = MakeTable({TypeTests(), ValueTests()});
-  return table;
+  static const Table kTable = MakeTable({TypeTests(), ValueTests()});
+  return kTable;
 }
 
 std::string Suggest(const Table& table, std::string_view name) {

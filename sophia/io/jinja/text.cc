@@ -97,7 +97,7 @@ std::u32string Decode(std::string_view utf8) {
     const auto width = utf8proc_iterate(reinterpret_cast<const utf8proc_uint8_t*>(utf8.data()) + at,
                                         static_cast<utf8proc_ssize_t>(utf8.size() - at), &code);
     if (width <= 0) {
-      out += kByteEscape + static_cast<unsigned char>(utf8[at++]);
+      out += static_cast<char32_t>(kByteEscape + static_cast<unsigned char>(utf8[at++]));
     } else {
       out += static_cast<char32_t>(code);
       at += static_cast<size_t>(width);

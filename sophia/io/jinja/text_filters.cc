@@ -152,7 +152,8 @@ Value StripTagsFilter(Runtime&, const Value& self, const Bound&) {
       kept += text.substr(at, begin - at);
       at = end + std::string_view(close).size();
     }
-    text = kept + text.substr(at);
+    kept += text.substr(at);
+    text = std::move(kept);
   }
   std::string out;
   for (const std::string& word : SplitSpaces(text, -1, false))
