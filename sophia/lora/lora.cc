@@ -7,8 +7,10 @@
 
 #include "sophia/base/error.h"
 #include "sophia/base/strings.h"
+#include "sophia/graph/ops/creation.h"
 #include "sophia/graph/ops/dot_ops.h"
 #include "sophia/graph/ops/elementwise.h"
+#include "sophia/graph/ops/gather_ops.h"
 #include "sophia/graph/ops/shape_ops.h"
 #include "sophia/nn/layers.h"
 
@@ -19,25 +21,41 @@ constexpr std::string_view kAllLinear = "all-linear";
 
 class LoraBranch : public nn::LinearExtension {
  public:
-  LoraBranch(const nn::ParamScope& scope, int64_t in, int64_t out, const LoraConfig& config)
+  // `layers`: those that have the branch; empty for all.
+  LoraBranch(const nn::ParamScope& scope, int64_t in, int64_t out, const LoraConfig& config,
+             const std::vector<int64_t>& layers)
       : table_(scope.table()),
         a_((scope / "lora_A")
                .Declare("weight", {config.rank, in},
-                        {.trainable = true, .init = nn::ParamInit::kKaimingUniform})),
+                        {.trainable = true,
+                         .init = nn::ParamInit::kKaimingUniform,
+                         .present_layers = layers})),
         b_((scope / "lora_B")
-               .Declare("weight", {out, config.rank},
-                        {.trainable = true, .init = nn::ParamInit::kZeros})),
+               .Declare(
+                   "weight", {out, config.rank},
+                   {.trainable = true, .init = nn::ParamInit::kZeros, .present_layers = layers})),
         scale_(config.scale()),
         dropout_(config.dropout) {}
 
   Tensor Apply(const Tensor& x, const Tensor& y) const override {
     const Tensor wide = nn::Dropout(table_, Convert(x, DType::kF32), dropout_, a_.index());
     const Tensor low = MatMul(wide, a_.value(), {.transposed = true});
-    const Tensor branch = MatMul(low, b_.value(), {.transposed = true}) * scale_;
+    const Tensor branch = Scaled(MatMul(low, b_.value(), {.transposed = true}));
     return Convert(Convert(y, DType::kF32) + branch, y.dtype());
   }
 
  private:
+  // Times the scale, or zero in layers without the branch.
+  Tensor Scaled(const Tensor& branch) const {
+    const nn::ParamSpec& spec = a_.spec();
+    if (spec.present_layers.empty()) return branch * scale_;
+    std::vector<float> scales(static_cast<size_t>(spec.layers), 0.0f);
+    for (const int64_t layer : spec.present_layers) {
+      scales[static_cast<size_t>(layer)] = static_cast<float>(scale_);
+    }
+    return branch * Take(ConstantF32({spec.layers}, scales), table_.layer(), 0);
+  }
+
   const nn::ParamTable& table_;
   nn::Param a_;
   nn::Param b_;
@@ -70,7 +88,8 @@ void LoraConfig::Check(std::string_view where) const {
   try {
     const std::regex compiled(pattern);
   } catch (const std::regex_error& error) {
-    Fail(where, "expected target modules as a list, all-linear or a regular expression, got '{}': {}",
+    Fail(where,
+         "expected target modules as a list, all-linear or a regular expression, got '{}': {}",
          pattern, error.what());
   }
 }
@@ -86,38 +105,42 @@ bool LoraPolicy::Matches(const std::string& module) const {
 
 std::unique_ptr<nn::LinearExtension> LoraPolicy::ExtendLinear(const nn::ParamScope& scope,
                                                               int64_t in, int64_t out) const {
-  modules_.push_back(scope.path());
-  const int64_t layers = std::max<int64_t>(scope.layers(), 1);
-  int64_t matched = 0;
-  for (int64_t layer = 0; layer < layers; ++layer) {
-    if (Matches(ReplaceAll(scope.path(), "{}", std::to_string(layer)))) ++matched;
+  const int64_t count = std::max<int64_t>(scope.layers(), 1);
+  std::vector<int64_t> layers;
+  for (int64_t layer = 0; layer < count; ++layer) {
+    const std::string module = ReplaceAll(scope.path(), "{}", std::to_string(layer));
+    const bool matches = Matches(module);
+    if (matches) layers.push_back(layer);
+    modules_.push_back({module, matches});
   }
-  if (matched == 0) return nullptr;
-  if (matched < layers) {
-    Fail("target_modules", "expected '{}' to be chosen in all {} layers or in none, got {}",
-         scope.path(), layers, matched);
-  }
-  adapted_.push_back(scope.path());
-  return std::make_unique<LoraBranch>(scope, in, out, config_);
+  if (layers.empty()) return nullptr;
+  if (static_cast<int64_t>(layers.size()) == count) layers.clear();
+  return std::make_unique<LoraBranch>(scope, in, out, config_, layers);
 }
 
 void LoraPolicy::CheckTargets() const {
   std::set<std::string> last_names;
-  for (const std::string& module : modules_) last_names.insert(module.substr(module.rfind('.') + 1));
+  bool any = false;
+  for (const Module& module : modules_) {
+    last_names.insert(module.path.substr(module.path.rfind('.') + 1));
+    any = any || module.adapted;
+  }
   const std::vector<std::string> available(last_names.begin(), last_names.end());
-  if (const auto* names = std::get_if<std::vector<std::string>>(&config_.targets)) {
-    for (const std::string& name : *names) {
-      const bool used = std::any_of(adapted_.begin(), adapted_.end(), [&](const std::string& path) {
-        return EndsWithModule(ReplaceAll(path, "{}", "0"), name);
-      });
-      if (!used) {
-        Fail("target_modules", "expected names among {}, got '{}'{}", Join(available, ", "), name,
-             DidYouMean(name, available));
-      }
+  if (const auto* pattern = std::get_if<std::string>(&config_.targets);
+      pattern != nullptr && !any) {
+    Fail("target_modules", "expected '{}' to match a linear layer ({}), got no match", *pattern,
+         Join(available, ", "));
+  }
+  const auto* names = std::get_if<std::vector<std::string>>(&config_.targets);
+  if (names == nullptr) return;
+  for (const std::string& name : *names) {
+    const bool used = std::any_of(modules_.begin(), modules_.end(), [&](const Module& module) {
+      return EndsWithModule(module.path, name);
+    });
+    if (!used) {
+      Fail("target_modules", "expected names among {}, got '{}'{}", Join(available, ", "), name,
+           DidYouMean(name, available));
     }
-  } else if (adapted_.empty()) {
-    Fail("target_modules", "expected '{}' to match a linear layer ({}), got no match",
-         std::get<std::string>(config_.targets), Join(available, ", "));
   }
 }
 

@@ -25,8 +25,8 @@ struct LoraConfig {
   void Check(std::string_view where) const;
 };
 
-// Adds trainable f32 factors `lora_A.weight` [rank, in] and `lora_B.weight` [out, rank] to the linear
-// layers that the targets name.
+// Adds trainable f32 factors `lora_A.weight` [rank, in] and `lora_B.weight` [out, rank] to the
+// linear layers that the targets name.
 class LoraPolicy : public nn::ParamPolicy {
  public:
   LoraPolicy(DType dtype, LoraConfig config) : ParamPolicy(dtype), config_(std::move(config)) {}
@@ -42,9 +42,13 @@ class LoraPolicy : public nn::ParamPolicy {
  private:
   bool Matches(const std::string& module) const;
 
+  struct Module {
+    std::string path;
+    bool adapted;
+  };
+
   LoraConfig config_;
-  mutable std::vector<std::string> modules_;  // paths of every linear layer seen
-  mutable std::vector<std::string> adapted_;
+  mutable std::vector<Module> modules_;  // every linear layer seen
 };
 
 }  // namespace sophia::lora

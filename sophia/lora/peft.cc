@@ -15,7 +15,8 @@ namespace {
 constexpr std::string_view kPrefix = "base_model.model.";
 
 bool IsEmpty(const Json& value) {
-  return value.is_null() || value == false || ((value.is_object() || value.is_array()) && value.empty());
+  return value.is_null() || value == false ||
+         ((value.is_object() || value.is_array()) && value.empty());
 }
 
 // Keys that change the maths when set, and the values that leave it as it is.
@@ -37,6 +38,10 @@ void CheckUnsupported(const Json& json, std::string_view where) {
 
 std::string AdapterName(const nn::ParamSpec& spec, int64_t layer) {
   return std::string(kPrefix) + spec.PathOf(layer);
+}
+
+size_t LayerBytes(const nn::ParamSpec& spec) {
+  return static_cast<size_t>(ByteSize(spec.dtype, Product(spec.dims)));
 }
 
 Json ConfigJson(const LoraConfig& config, const std::string& base_model) {
@@ -104,9 +109,8 @@ void LoadAdapter(const fs::path& folder, const std::vector<nn::ParamSpec>& specs
     if (!spec.trainable) continue;
     const Shape shape = spec.shape();
     std::vector<std::byte> bytes(static_cast<size_t>(shape.bytes()));
-    const int64_t layers = std::max<int64_t>(spec.layers, 1);
-    const size_t layer_bytes = bytes.size() / static_cast<size_t>(layers);
-    for (int64_t layer = 0; layer < layers; ++layer) {
+    const size_t layer_bytes = LayerBytes(spec);
+    for (const int64_t layer : spec.PresentLayers()) {
       const std::string name = AdapterName(spec, layer);
       const io::TensorInfo* info = file.Find(name);
       if (info == nullptr) {
@@ -135,8 +139,8 @@ void LoadAdapter(const fs::path& folder, const std::vector<nn::ParamSpec>& specs
 }
 
 void SaveAdapter(const fs::path& folder, const LoraConfig& config,
-                 const std::vector<nn::ParamSpec>& specs,
-                 const std::vector<pjrt::Buffer>& buffers, const std::string& base_model) {
+                 const std::vector<nn::ParamSpec>& specs, const std::vector<pjrt::Buffer>& buffers,
+                 const std::string& base_model) {
   MakeWritableFolder(folder);
   std::vector<std::vector<std::byte>> arrays;
   std::vector<io::TensorView> tensors;
@@ -145,9 +149,8 @@ void SaveAdapter(const fs::path& folder, const LoraConfig& config,
     if (!spec.trainable) continue;
     arrays.emplace_back(static_cast<size_t>(spec.shape().bytes()));
     buffers[i].ToHost(arrays.back());
-    const int64_t layers = std::max<int64_t>(spec.layers, 1);
-    const size_t layer_bytes = arrays.back().size() / static_cast<size_t>(layers);
-    for (int64_t layer = 0; layer < layers; ++layer) {
+    const size_t layer_bytes = LayerBytes(spec);
+    for (const int64_t layer : spec.PresentLayers()) {
       tensors.push_back({AdapterName(spec, layer),
                          {spec.dtype, spec.dims},
                          std::span(arrays.back())

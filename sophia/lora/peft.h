@@ -24,7 +24,7 @@ void LoadAdapter(const std::filesystem::path& folder, const std::vector<nn::Para
 // Writes the folder's files, each complete or not at all. `base_model` is recorded as
 // base_model_name_or_path.
 void SaveAdapter(const std::filesystem::path& folder, const LoraConfig& config,
-                 const std::vector<nn::ParamSpec>& specs,
-                 const std::vector<pjrt::Buffer>& buffers, const std::string& base_model);
+                 const std::vector<nn::ParamSpec>& specs, const std::vector<pjrt::Buffer>& buffers,
+                 const std::string& base_model);
 
 }  // namespace sophia::lora

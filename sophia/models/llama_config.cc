@@ -8,14 +8,26 @@ namespace sophia::models {
 namespace {
 
 const std::vector<std::string>& LlamaKeys() {
-  static const std::vector<std::string> keys = {
-      "attention_bias",    "attention_dropout",       "head_dim",
-      "hidden_act",        "hidden_size",             "intermediate_size",
-      "mlp_bias",          "max_position_embeddings", "num_attention_heads",
-      "num_hidden_layers", "num_key_value_heads",     "rms_norm_eps",
-      "rope_interleaved",  "rope_parameters",         "rope_scaling",
-      "rope_theta",        "tie_word_embeddings",     "vocab_size",
-      "sliding_window",    "rope_frequency_divisors"};
+  static const std::vector<std::string> keys = {"attention_bias",
+                                                "attention_dropout",
+                                                "head_dim",
+                                                "hidden_act",
+                                                "hidden_size",
+                                                "intermediate_size",
+                                                "mlp_bias",
+                                                "max_position_embeddings",
+                                                "num_attention_heads",
+                                                "num_hidden_layers",
+                                                "num_key_value_heads",
+                                                "rms_norm_eps",
+                                                "rope_interleaved",
+                                                "rope_parameters",
+                                                "rope_scaling",
+                                                "rope_theta",
+                                                "tie_word_embeddings",
+                                                "vocab_size",
+                                                "sliding_window",
+                                                "rope_frequency_divisors"};
   return keys;
 }
 
@@ -32,9 +44,8 @@ double PositiveNumber(const Json& json, std::string_view key, std::string_view w
 }
 
 void ReadScaling(const Json& json, std::string_view where, nn::RopeConfig& rope) {
-  const std::string type =
-      FindOr<std::string>(json, "rope_type", FindOr<std::string>(json, "type", "default", where),
-                          where);
+  const std::string type = FindOr<std::string>(
+      json, "rope_type", FindOr<std::string>(json, "type", "default", where), where);
   if (type == "default") return;
   rope.factor = PositiveNumber(json, "factor", where);
   if (type == "linear") {

@@ -45,16 +45,16 @@ void ModelFiles::Read(const nn::ParamSpec& spec, int64_t layer, std::span<std::b
   const std::string name = is_gguf_ ? LlamaGgufName(path) : path;
   const io::TensorInfo& info = tensors_->Get(name);
   if (info.shape.dims != spec.dims) {
-    Fail(tensors_->path().string(), "expected '{}' of sizes {}, got {}", name,
-         ToString(spec.dims), ToString(info.shape.dims));
+    Fail(tensors_->path().string(), "expected '{}' of sizes {}, got {}", name, ToString(spec.dims),
+         ToString(info.shape.dims));
   }
   tensors_->Read(name, spec.dtype, out);
   if (!is_gguf_) return;
   const bool is_q = path.find("self_attn.q_proj") != std::string::npos;
   const bool is_k = path.find("self_attn.k_proj") != std::string::npos;
   if (!is_q && !is_k) return;
-  const auto heads = Require<int64_t>(
-      config_, is_q ? "num_attention_heads" : "num_key_value_heads", config_name());
+  const auto heads = Require<int64_t>(config_, is_q ? "num_attention_heads" : "num_key_value_heads",
+                                      config_name());
   UnpairRows(out, heads, out.size() / static_cast<size_t>(spec.dims[0]));
 }
 

@@ -28,8 +28,8 @@ constexpr std::array<Family, 1> kFamilies = {{
 std::string KnownFamilies() {
   std::string names;
   for (const Family& family : kFamilies) {
-    names += fmt::format("{}{} ({})", names.empty() ? "" : ", ", family.architecture,
-                         family.model_type);
+    names +=
+        fmt::format("{}{} ({})", names.empty() ? "" : ", ", family.architecture, family.model_type);
   }
   return names;
 }
@@ -39,8 +39,7 @@ std::string KnownFamilies() {
 std::unique_ptr<CausalLm> BuildModel(const nn::ParamScope& scope, const Json& config,
                                      std::string_view where) {
   const auto type = Require<std::string>(config, "model_type", where);
-  const auto architectures =
-      FindOr<std::vector<std::string>>(config, "architectures", {}, where);
+  const auto architectures = FindOr<std::vector<std::string>>(config, "architectures", {}, where);
   for (const Family& family : kFamilies) {
     if (family.model_type != type) continue;
     if (!architectures.empty() && architectures[0] != family.architecture) {

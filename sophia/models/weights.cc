@@ -74,8 +74,7 @@ std::vector<pjrt::Buffer> LoadParameters(const ModelFiles& files,
       buffers.push_back(LoadParameter(files, spec, device));
     } else {
       SOPHIA_CHECK(spec.dtype == DType::kF32, "initial values of {}", Name(spec.dtype));
-      buffers.push_back(
-          pjrt::Buffer::FromHost(device, spec.shape(), InitialValues(spec, seed)));
+      buffers.push_back(pjrt::Buffer::FromHost(device, spec.shape(), InitialValues(spec, seed)));
     }
   }
   return buffers;

@@ -51,11 +51,9 @@ Tensor Attend(const Tensor& q, const Tensor& k, const Tensor& v, const Attention
   const Tensor shifted = Exp(scores - ReduceMax(scores, {-1}, {.keep_dims = true}));
   const Tensor weights = Convert(shifted / Sum(shifted, {-1}, {.keep_dims = true}), q.dtype());
   // [B, K, G, Sq, D] -> [B, Sq, K, G, D]
-  const Tensor mixed = DotGeneral(weights, v,
-                                  {.lhs_batch = {0, 1},
-                                   .rhs_batch = {0, 2},
-                                   .lhs_contract = {4},
-                                   .rhs_contract = {1}});
+  const Tensor mixed = DotGeneral(
+      weights, v,
+      {.lhs_batch = {0, 1}, .rhs_batch = {0, 2}, .lhs_contract = {4}, .rhs_contract = {1}});
   return Reshape(Transpose(mixed, {0, 3, 1, 2, 4}), {batch, queries, heads, head_dim});
 }
 

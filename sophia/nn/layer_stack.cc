@@ -22,18 +22,18 @@ LayerStack::Step LayerStack::Run(const Body& body, const std::vector<Tensor>& ca
   inputs.push_back(Iota({DType::kS32, {layers_}}, 0));
   inputs.insert(inputs.end(), xs.begin(), xs.end());
 
-  const Tensor outer_layer = table_->dropout().layer;
+  const Tensor outer_layer = table_->layer();
   ScanResult result = Scan(
       [&](std::span<const Tensor> state, std::span<const Tensor> slices) -> ScanStep {
         for (size_t i = first_; i < last_; ++i) table_->Set(i, slices[i - first_]);
         const Tensor& layer = slices[last_ - first_];
-        table_->dropout().layer = layer;
+        table_->set_layer(layer);
         Step step = body(state, slices.subspan(last_ - first_ + 1), layer);
         return {std::move(step.carry), std::move(step.ys)};
       },
       carry, inputs, {.length = layers_, .remat = remat});
   for (size_t i = first_; i < last_; ++i) table_->Set(i, stacked[i - first_]);
-  table_->dropout().layer = outer_layer;
+  table_->set_layer(outer_layer);
   return {std::move(result.carry), std::move(result.ys)};
 }
 

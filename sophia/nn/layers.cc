@@ -48,13 +48,11 @@ Tensor Softmax(const Tensor& x) {
 }
 
 Tensor Dropout(const ParamTable& table, const Tensor& x, double rate, size_t place) {
-  const DropoutSeed& dropout = table.dropout();
-  if (!dropout.seed.defined() || rate <= 0) return x;
+  if (!table.dropout_seed().defined() || rate <= 0) return x;
   const Tensor here = Scalar(DType::kU64, static_cast<double>(place) * 65536.0);
-  const Tensor stream =
-      dropout.layer.defined() ? here + Convert(dropout.layer, DType::kU64) : here;
+  const Tensor stream = table.layer().defined() ? here + Convert(table.layer(), DType::kU64) : here;
   const Tensor state =
-      Concatenate({Reshape(dropout.seed, {1}), Reshape(ShiftLeft(stream, 32.0), {1})}, 0);
+      Concatenate({Reshape(table.dropout_seed(), {1}), Reshape(ShiftLeft(stream, 32.0), {1})}, 0);
   const Tensor bits = RngBitGenerator(state, {DType::kU32, x.dims()}).second;
   const Tensor keep = Lt(bits, std::floor((1.0 - rate) * 4294967295.0));
   return Select(keep, x * (1.0 / (1.0 - rate)), 0.0);

@@ -1,5 +1,8 @@
 #include "sophia/nn/param.h"
 
+#include <algorithm>
+#include <numeric>
+
 #include "sophia/base/error.h"
 #include "sophia/base/strings.h"
 
@@ -9,6 +12,13 @@ Shape ParamSpec::shape() const {
   Shape shape{dtype, dims};
   if (layers > 0) shape.dims.insert(shape.dims.begin(), layers);
   return shape;
+}
+
+std::vector<int64_t> ParamSpec::PresentLayers() const {
+  if (!present_layers.empty()) return present_layers;
+  std::vector<int64_t> all(static_cast<size_t>(std::max<int64_t>(layers, 1)));
+  std::iota(all.begin(), all.end(), int64_t{0});
+  return all;
 }
 
 std::string ParamSpec::PathOf(int64_t layer) const {
@@ -66,7 +76,8 @@ Param ParamScope::Declare(std::string_view name, Dims dims, const ParamOptions& 
                                     .layers = layers_,
                                     .dtype = options.trainable ? options.dtype : policy_->dtype(),
                                     .trainable = options.trainable,
-                                    .init = options.init});
+                                    .init = options.init,
+                                    .present_layers = options.present_layers});
   return {table_, index};
 }
 

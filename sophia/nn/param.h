@@ -12,20 +12,26 @@ namespace sophia::nn {
 
 // Where a parameter's first value comes from.
 enum class ParamInit : uint8_t {
-  kCheckpoint,      // a tensor of the model's files
+  kCheckpoint,  // a tensor of the model's files
   kZeros,
-  kKaimingUniform,  // U(-1/sqrt(n), 1/sqrt(n)), n the last dimension (torch's kaiming_uniform, a=√5)
+  kKaimingUniform,  // U(-1/sqrt(n), 1/sqrt(n)), n the last dimension (torch's kaiming_uniform,
+                    // a=√5)
 };
 
 // One parameter of a model. Parameters of equal layers are one array with a leading dimension.
 struct ParamSpec {
-  std::string path;  // as in published checkpoints; "{}" stands for the layer's number
-  Dims dims;         // of one layer, in the order of the checkpoint
+  std::string path;    // as in published checkpoints; "{}" stands for the layer's number
+  Dims dims;           // of one layer, in the order of the checkpoint
   int64_t layers = 0;  // 0: not stacked
   DType dtype = DType::kF32;
   bool trainable = false;
   ParamInit init = ParamInit::kCheckpoint;
+  // For a trainable parameter that only some layers have: these; the others' part of the array is
+  // never used or saved. Empty: all layers.
+  std::vector<int64_t> present_layers = {};
 
+  // The layers that have the parameter; {0} when it is not stacked.
+  std::vector<int64_t> PresentLayers() const;
   // Of the whole array: [layers, dims...] or [dims...].
   Shape shape() const;
   // The path of one layer's tensor.
@@ -51,12 +57,6 @@ class Param {
   size_t index_ = 0;
 };
 
-// A source of random bits for dropout: a different stream for each step, layer and place.
-struct DropoutSeed {
-  Tensor seed;   // u64 scalar: of the run and step
-  Tensor layer;  // s32 scalar, or undefined outside a stack of layers
-};
-
 // The parameters of one model in the order of declaration, and their values in the current trace.
 class ParamTable {
  public:
@@ -68,14 +68,19 @@ class ParamTable {
   void Set(size_t index, const Tensor& value) { values_[index] = value; }
   const Tensor& value(size_t index) const;
 
-  // Undefined seed: dropout is off.
-  DropoutSeed& dropout() { return dropout_; }
-  const DropoutSeed& dropout() const { return dropout_; }
+  // A u64 scalar from which dropout draws, different for each step; undefined: dropout is off.
+  void set_dropout_seed(const Tensor& seed) { dropout_seed_ = seed; }
+  const Tensor& dropout_seed() const { return dropout_seed_; }
+
+  // The number of the layer being traced, an s32 scalar; undefined outside a stack of layers.
+  void set_layer(const Tensor& layer) { layer_ = layer; }
+  const Tensor& layer() const { return layer_; }
 
  private:
   std::vector<ParamSpec> specs_;
   std::vector<Tensor> values_;
-  DropoutSeed dropout_;
+  Tensor dropout_seed_;
+  Tensor layer_;
 };
 
 class ParamScope;
@@ -110,6 +115,7 @@ struct ParamOptions {
   bool trainable = false;
   ParamInit init = ParamInit::kCheckpoint;
   DType dtype = DType::kF32;  // of trainable parameters; frozen ones follow the policy
+  std::vector<int64_t> present_layers = {};
 };
 
 // A place in the model's tree of names, with the policies that hold there.

@@ -44,10 +44,9 @@ std::vector<float> RopeFrequencies(const RopeConfig& config, int64_t head_dim) {
 
 RopeTable MakeRopeTable(const RopeConfig& config, const Tensor& positions, int64_t head_dim) {
   SOPHIA_CHECK(positions.rank() == 2 && head_dim % 2 == 0);
-  const Tensor frequencies =
-      ConstantF32({head_dim / 2}, RopeFrequencies(config, head_dim));
-  const Tensor at = Reshape(Convert(positions, DType::kF32),
-                            {positions.dim(0), positions.dim(1), 1, 1});
+  const Tensor frequencies = ConstantF32({head_dim / 2}, RopeFrequencies(config, head_dim));
+  const Tensor at =
+      Reshape(Convert(positions, DType::kF32), {positions.dim(0), positions.dim(1), 1, 1});
   const Tensor angles = at * frequencies;
   return {Cos(angles), Sin(angles)};
 }
@@ -57,10 +56,10 @@ Tensor ApplyRope(const Tensor& x, const RopeTable& table) {
   const Tensor wide = Convert(x, DType::kF32);
   const Tensor first = SliceAxis(wide, -1, 0, half);
   const Tensor second = SliceAxis(wide, -1, half, 2 * half);
-  return Convert(Concatenate({first * table.cos - second * table.sin,
-                              second * table.cos + first * table.sin},
-                             -1),
-                 x.dtype());
+  return Convert(
+      Concatenate({first * table.cos - second * table.sin, second * table.cos + first * table.sin},
+                  -1),
+      x.dtype());
 }
 
 }  // namespace sophia::nn

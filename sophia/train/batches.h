@@ -26,14 +26,16 @@ BatchShape ShapeFor(const Dataset& dataset, int64_t batch, int64_t accumulation)
 
 // One optimiser step's data.
 struct Batch {
-  std::vector<int32_t> ids;        // [A, B, S]
-  std::vector<int32_t> positions;  // [A, N]: b * S + s of each trained position; padding points at 0
-  std::vector<int32_t> labels;     // [A, N]: the next token, or nn::kIgnoredLabel
-  int64_t tokens = 0;              // without padding
+  std::vector<int32_t> ids;  // [A, B, S]
+  std::vector<int32_t>
+      positions;                // [A, N]: b * S + s of each trained position; padding points at 0
+  std::vector<int32_t> labels;  // [A, N]: the next token, or nn::kIgnoredLabel
+  int64_t tokens = 0;           // without padding
   int64_t trained_tokens = 0;
 };
 
-// Deals out the examples, each once an epoch. The last micro-batch and step of an epoch may be short.
+// Deals out the examples, each once an epoch. The last micro-batch and step of an epoch may be
+// short.
 class BatchLoader {
  public:
   BatchLoader(const Dataset& dataset, BatchShape shape, bool shuffle, uint64_t seed);

@@ -16,7 +16,8 @@ using nn::kIgnoredLabel;
 
 const io::Tokenizer& NeedTokenizer(const TextEncoder& encoder, std::string_view where) {
   if (!encoder.tokenizer) {
-    Fail(where, "expected a model with a tokenizer, or pre-tokenised rows (input_ids), got neither");
+    Fail(where,
+         "expected a model with a tokenizer, or pre-tokenised rows (input_ids), got neither");
   }
   return *encoder.tokenizer;
 }
@@ -66,7 +67,8 @@ std::string RenderPrefix(const io::ChatTemplate& chat_template, const Json& mess
   return chat_template.Render(prefix, {.tools = tools, .add_generation_prompt = prompt});
 }
 
-// Splits the rendered conversation into the assistant's turns from message `first` on, and the rest.
+// Splits the rendered conversation into the assistant's turns from message `first` on, and the
+// rest.
 std::vector<Segment> SplitTurns(const Json& messages, const Json& tools, size_t first,
                                 const TextEncoder& encoder, std::string_view where) {
   if (!encoder.chat_template) {
@@ -81,7 +83,8 @@ std::vector<Segment> SplitTurns(const Json& messages, const Json& tools, size_t 
     if (messages[i].value("role", "") != "assistant" || i == 0) continue;
     const std::string before = RenderPrefix(chat_template, messages, i, tools, true);
     const std::string after = RenderPrefix(chat_template, messages, i + 1, tools, false);
-    // Some templates render earlier turns differently once later ones follow; these cannot be found.
+    // Some templates render earlier turns differently once later ones follow; these cannot be
+    // found.
     last_is_learnt = whole.starts_with(before) && whole.starts_with(after) &&
                      before.size() >= done && after.size() >= before.size();
     if (!last_is_learnt) continue;
@@ -90,8 +93,9 @@ std::vector<Segment> SplitTurns(const Json& messages, const Json& tools, size_t 
     done = after.size();
   }
   if (!last_is_learnt) {
-    Fail(where, "expected a chat template whose prompt is a prefix of the whole conversation, got "
-                "one that renders the last assistant turn differently");
+    Fail(where,
+         "expected a chat template whose prompt is a prefix of the whole conversation, got "
+         "one that renders the last assistant turn differently");
   }
   segments.push_back({whole.substr(done), false});
   return segments;
@@ -121,8 +125,8 @@ Example EncodePromptCompletion(const PromptCompletionRow& row, const TextEncoder
   }
   const io::Tokenizer& tokenizer = NeedTokenizer(encoder, where);
   Example example;
-  AppendIds(example,
-            tokenizer.Encode(row.prompt.get<std::string>(), {.add_special_tokens = true}), false);
+  AppendIds(example, tokenizer.Encode(row.prompt.get<std::string>(), {.add_special_tokens = true}),
+            false);
   if (tokenizer.eos_id() && !example.ids.empty() && example.ids.back() == *tokenizer.eos_id()) {
     example.ids.pop_back();
     example.labels.pop_back();
@@ -198,8 +202,7 @@ Dataset LoadDataset(const std::filesystem::path& path, const TextEncoder& encode
   int64_t rows = 0;
   while (const std::optional<io::Row> row = reader.Next()) {
     ++rows;
-    Example example =
-        EncodeRow(*row, encoder, fmt::format("{}:{}", path.string(), reader.line()));
+    Example example = EncodeRow(*row, encoder, fmt::format("{}:{}", path.string(), reader.line()));
     if (static_cast<int64_t>(example.ids.size()) > max_length) {
       ++dataset.truncated;
       example.ids.resize(static_cast<size_t>(max_length));

@@ -12,7 +12,8 @@
 
 namespace sophia::train {
 
-// One training sequence. labels[i] is ids[i], or nn::kIgnoredLabel where the position is not learnt.
+// One training sequence. labels[i] is ids[i], or nn::kIgnoredLabel where the position is not
+// learnt.
 struct Example {
   std::vector<int32_t> ids;
   std::vector<int32_t> labels;

@@ -22,13 +22,12 @@ struct MicroBatch {
 // Sum of the losses of a micro-batch, times `scale`.
 Tensor ScaledLoss(const models::ModelPlan& plan, const StepOptions& options,
                   const MicroBatch& micro, const Tensor& scale) {
-  plan.table->dropout().seed = micro.seed;
+  plan.table->set_dropout_seed(micro.seed);
   const Tensor positions = Iota({DType::kS32, micro.ids.dims()}, 1);
   const Tensor hidden =
-      plan.model
-          ->Forward({.ids = micro.ids, .positions = positions, .remat = options.remat})
+      plan.model->Forward({.ids = micro.ids, .positions = positions, .remat = options.remat})
           .hidden;
-  plan.table->dropout().seed = {};
+  plan.table->set_dropout_seed({});
   Tensor rows = Reshape(hidden, {-1, hidden.dim(-1)});
   if (options.shape.gathers()) rows = Take(rows, micro.positions, 0);
   return Sum(nn::LinearCrossEntropy(rows, plan.model->Head(), micro.labels)) * scale;
@@ -55,16 +54,14 @@ LossAndGrads Differentiate(const models::ModelPlan& plan, const StepOptions& opt
 
 // Runs the micro-batches one after another, summing losses and gradients.
 LossAndGrads Accumulate(const models::ModelPlan& plan, const StepOptions& options,
-                        const std::vector<size_t>& trainable,
-                        const std::vector<Tensor>& parameters, const MicroBatch& all,
-                        const Tensor& scale) {
+                        const std::vector<size_t>& trainable, const std::vector<Tensor>& parameters,
+                        const MicroBatch& all, const Tensor& scale) {
   std::vector<Tensor> init = {Scalar(DType::kF32, 0), all.seed};
   for (const Tensor& parameter : parameters) init.push_back(ZerosLike(parameter));
   const ScanResult result = Scan(
       [&](std::span<const Tensor> carry, std::span<const Tensor> xs) -> ScanStep {
         const MicroBatch micro{xs[0], xs[1], xs[2], carry[1]};
-        const LossAndGrads one =
-            Differentiate(plan, options, trainable, parameters, micro, scale);
+        const LossAndGrads one = Differentiate(plan, options, trainable, parameters, micro, scale);
         ScanStep step{{carry[0] + one.loss, carry[1] + 1.0}};
         for (size_t i = 0; i < one.grads.size(); ++i) {
           step.carry.push_back(carry[i + 2] + one.grads[i]);
@@ -127,19 +124,26 @@ StepProgram TraceStep(const models::ModelPlan& plan, const StepOptions& options)
   const std::vector<Tensor> updated = optim::ApplyUpdates(update.params, next.updates);
 
   for (size_t i = 0; i < trainable.size(); ++i) {
-    graph.AddOutput(updated[i], {.name = named[i].name,
-                                 .aliases_input = static_cast<int>(trainable[i])});
+    graph.AddOutput(updated[i],
+                    {.name = named[i].name, .aliases_input = static_cast<int>(trainable[i])});
   }
   for (size_t i = 0; i < next.state.size(); ++i) {
     graph.AddOutput(next.state[i], {.name = program.slots[i].name,
                                     .aliases_input = first_state + static_cast<int>(i)});
   }
-  graph.AddOutput(update.step + 1.0,
-                  {.name = "step",
-                   .aliases_input = first_state + static_cast<int>(program.slots.size())});
+  graph.AddOutput(
+      update.step + 1.0,
+      {.name = "step", .aliases_input = first_state + static_cast<int>(program.slots.size())});
   graph.AddOutput(result.loss, {.name = "loss"});
   graph.AddOutput(optim::GlobalNorm(update.grads), {.name = "grad_norm"});
   graph.AddOutput(optim::LearningRate(options.schedule, update.step), {.name = "learning_rate"});
+  for (const std::string& group : options.norm_groups) {
+    std::vector<Tensor> members;
+    for (size_t i = 0; i < named.size(); ++i) {
+      if (named[i].name.find(group) != std::string::npos) members.push_back(update.grads[i]);
+    }
+    graph.AddOutput(optim::GlobalNorm(members), {.name = "grad_norm of " + group});
+  }
   return program;
 }
 

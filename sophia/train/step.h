@@ -1,6 +1,8 @@
 #pragma once
 
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "sophia/models/model_plan.h"
 #include "sophia/optim/schedule.h"
@@ -14,15 +16,18 @@ struct StepOptions {
   optim::Transform optimizer;
   optim::Schedule schedule;  // for the reported learning rate
   Remat remat = {};
+  // Extra outputs: the gradient norm over the parameters whose name contains each text.
+  std::vector<std::string> norm_groups = {};
 };
 
 // One optimiser step as a program.
 // inputs:  parameters (ParamTable order), optimiser state (slot order), step s32[], seed u64[],
 //          ids s32[A, B, S], positions s32[A, N], labels s32[A, N]
 // outputs: trainable parameters, optimiser state and step, each in the place of its input, then
-//          loss f32[], grad_norm f32[] before clipping, learning_rate f32[]
-// loss is the mean over all trained tokens of the step. Frozen parameters have no output: nothing can
-// change them.
+//          loss f32[], grad_norm f32[] before clipping, learning_rate f32[], then one norm for each
+//          of norm_groups
+// loss is the mean over all trained tokens of the step. Frozen parameters have no output: nothing
+// can change them.
 struct StepProgram {
   std::unique_ptr<Graph> graph;
   std::vector<optim::Slot> slots;

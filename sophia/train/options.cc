@@ -1,0 +1,55 @@
+#include "sophia/train/options.h"
+
+#include "sophia/base/error.h"
+
+namespace sophia::train {
+
+void TrainOptions::Check() const {
+  const auto at_least = [](const char* name, auto value, auto lowest) {
+    if (!(value >= lowest)) {
+      Fail(name, "expected a value of at least {}, got {}", lowest, value);
+    }
+  };
+  at_least("learning_rate", learning_rate, 0.0);
+  at_least("warmup_steps", warmup_steps, int64_t{0});
+  at_least("weight_decay", weight_decay, 0.0);
+  at_least("max_grad_norm", max_grad_norm, 0.0);
+  at_least("per_device_train_batch_size", batch, int64_t{1});
+  at_least("gradient_accumulation_steps", gradient_accumulation_steps, int64_t{1});
+  at_least("max_length", max_length, int64_t{2});
+  if (max_steps == 0 || max_steps < -1) {
+    Fail("max_steps", "expected a value above 0, or -1 for whole epochs, got {}", max_steps);
+  }
+  if (max_steps < 0 && !(num_train_epochs > 0)) {
+    Fail("num_train_epochs", "expected a value above 0, got {}", num_train_epochs);
+  }
+  if (dtype != DType::kF32 && dtype != DType::kBF16) {
+    Fail("dtype", "expected f32 or bf16, got {}", Name(dtype));
+  }
+  lora.Check("lora");
+}
+
+optim::Schedule ScheduleOf(const TrainOptions& options, int64_t total_steps) {
+  optim::ScheduleKind kind = options.lr_scheduler;
+  if (kind == optim::ScheduleKind::kConstant && options.warmup_steps > 0) {
+    kind = optim::ScheduleKind::kConstantWithWarmup;
+  }
+  return {.kind = kind,
+          .learning_rate = options.learning_rate,
+          .warmup_steps = options.warmup_steps,
+          .total_steps = total_steps};
+}
+
+optim::Transform OptimizerOf(const TrainOptions& options, const optim::Schedule& schedule) {
+  std::vector<optim::Transform> parts;
+  if (options.max_grad_norm > 0) parts.push_back(optim::ClipByGlobalNorm(options.max_grad_norm));
+  if (options.optimizer == OptimizerKind::kAdamW) {
+    parts.push_back(optim::AdamW(
+        {.schedule = schedule, .adam = options.adam, .weight_decay = options.weight_decay}));
+  } else {
+    parts.push_back(optim::Sgd({.schedule = schedule, .weight_decay = options.weight_decay}));
+  }
+  return optim::Chain(std::move(parts));
+}
+
+}  // namespace sophia::train

@@ -1,0 +1,58 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "sophia/lora/lora.h"
+#include "sophia/optim/optimizers.h"
+#include "sophia/pjrt/client.h"
+#include "sophia/runtime/cache.h"
+
+namespace sophia::train {
+
+enum class OptimizerKind : uint8_t { kAdamW, kSgd };
+
+// What a fine-tuning run is asked to do. Names and meaning follow TRL's SFTConfig and PEFT's
+// LoraConfig.
+struct TrainOptions {
+  std::filesystem::path model;              // a GGUF file or a folder
+  std::filesystem::path data;               // JSON lines, see io::ParseRow
+  std::filesystem::path init_adapter = {};  // start from this adapter; it also gives `lora`
+  DType dtype = DType::kBF16;               // of base weights and activations
+  lora::LoraConfig lora = {.rank = 16, .alpha = 32};
+
+  OptimizerKind optimizer = OptimizerKind::kAdamW;
+  optim::AdamOptions adam = {};
+  double learning_rate = 2e-4;
+  optim::ScheduleKind lr_scheduler = optim::ScheduleKind::kLinear;
+  int64_t warmup_steps = 0;
+  double weight_decay = 0;
+  double max_grad_norm = 1;  // 0: no clipping
+
+  int64_t max_steps = -1;  // above 0 it wins over num_train_epochs
+  double num_train_epochs = 3;
+  int64_t batch = 8;  // sequences a micro-batch
+  int64_t gradient_accumulation_steps = 1;
+  int64_t max_length = 1024;
+  bool shuffle = true;
+  bool gradient_checkpointing = false;  // keep layer inputs only and compute the rest again
+  uint64_t seed = 42;
+
+  // Throws Error naming the option that is out of range.
+  void Check() const;
+};
+
+// Where a run takes place.
+struct TrainEnvironment {
+  std::shared_ptr<const pjrt::Client> client;
+  std::optional<CompileCache> cache = std::nullopt;
+};
+
+// Clipping, then the optimiser, for a run of `total_steps`.
+optim::Schedule ScheduleOf(const TrainOptions& options, int64_t total_steps);
+optim::Transform OptimizerOf(const TrainOptions& options, const optim::Schedule& schedule);
+
+}  // namespace sophia::train

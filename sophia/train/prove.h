@@ -1,0 +1,26 @@
+#pragma once
+
+#include <cstdio>
+
+#include "sophia/train/run.h"
+
+namespace sophia::train {
+
+// The proof of convergence: ten steps in which the loss falls through the adapter's A and B while
+// no base weight moves.
+struct ProofResult {
+  std::vector<StepMetrics> steps;  // group_norms: of A and of B
+  size_t base_weights = 0;         // tensors whose SHA-256 was compared
+  std::vector<std::string> moved;  // base weights that changed
+  bool loss_fell = false;
+  bool gradients_flow = false;  // through A and B in the last step
+
+  bool holds() const { return moved.empty() && loss_fell && gradients_flow; }
+};
+
+// Prints the table (step, loss, gradient norms, status) and the verdict on `console`. The base
+// weights are hashed as the device holds them, before and after.
+ProofResult Prove(const TrainOptions& options, const TrainEnvironment& environment,
+                  std::FILE* console);
+
+}  // namespace sophia::train

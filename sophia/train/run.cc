@@ -1,0 +1,136 @@
+#include "sophia/train/run.h"
+
+#include <malloc.h>
+
+#include <chrono>
+#include <cmath>
+
+#include "sophia/base/error.h"
+#include "sophia/lora/peft.h"
+#include "sophia/models/weights.h"
+
+namespace sophia::train {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double SecondsSince(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+int64_t TotalSteps(const TrainOptions& options, const BatchLoader& loader) {
+  if (options.max_steps > 0) return options.max_steps;
+  const double steps = options.num_train_epochs * static_cast<double>(loader.steps_per_epoch());
+  return std::max<int64_t>(1, static_cast<int64_t>(std::ceil(steps - 1e-9)));
+}
+
+TextEncoder EncoderFor(const models::ModelFiles& files, int64_t vocab) {
+  try {
+    return TextEncoder::ForTokenizer(files.LoadTokenizer(), vocab);
+  } catch (const Error&) {
+    const bool has_tokenizer =
+        files.is_gguf() || std::filesystem::exists(files.path() / "tokenizer.json");
+    if (has_tokenizer) throw;
+    return {.vocab = vocab};
+  }
+}
+
+}  // namespace
+
+TrainingRun::TrainingRun(TrainOptions options, TrainEnvironment environment,
+                         std::vector<std::string> norm_groups)
+    : options_(std::move(options)),
+      environment_(std::move(environment)),
+      norm_groups_(std::move(norm_groups)),
+      files_(models::ModelFiles::Open(options_.model)) {
+  if (!options_.init_adapter.empty()) {
+    options_.lora = lora::ReadAdapterConfig(options_.init_adapter);
+  }
+  options_.Check();
+  auto policy = std::make_unique<lora::LoraPolicy>(options_.dtype, options_.lora);
+  const lora::LoraPolicy& lora_policy = *policy;
+  plan_ =
+      std::make_unique<models::ModelPlan>(files_.config(), files_.config_name(), std::move(policy));
+  lora_policy.CheckTargets();
+  dataset_ = LoadDataset(options_.data, EncoderFor(files_, plan_->model->sizes().vocab),
+                         options_.max_length);
+  shape_ = ShapeFor(dataset_, options_.batch, options_.gradient_accumulation_steps);
+  loader_ = std::make_unique<BatchLoader>(dataset_, shape_, options_.shuffle, options_.seed);
+  total_steps_ = TotalSteps(options_, *loader_);
+  Compile();
+  LoadWeights();
+}
+
+void TrainingRun::Compile() {
+  const optim::Schedule schedule = ScheduleOf(options_, total_steps_);
+  const StepProgram step = TraceStep(
+      *plan_, {.shape = shape_,
+               .optimizer = OptimizerOf(options_, schedule),
+               .schedule = schedule,
+               .remat = options_.gradient_checkpointing ? Remat::Nothing() : Remat::Everything(),
+               .norm_groups = norm_groups_});
+  slots_ = step.slots;
+  program_ = std::make_unique<Program>(Program::Compile(
+      *environment_.client, *step.graph,
+      {.name = "train_step", .cache = environment_.cache ? &*environment_.cache : nullptr}));
+  // The compiler's working memory goes back to the system before the weights come.
+  malloc_trim(0);
+}
+
+void TrainingRun::LoadWeights() {
+  const Clock::time_point start = Clock::now();
+  const pjrt::Device device = environment_.client->default_device();
+  parameters_ = models::LoadParameters(files_, plan_->specs(), device, options_.seed);
+  if (!options_.init_adapter.empty()) {
+    lora::LoadAdapter(options_.init_adapter, plan_->specs(), device, parameters_);
+  }
+  for (const optim::Slot& slot : slots_) {
+    const std::vector<float> values(static_cast<size_t>(slot.shape.elements()),
+                                    static_cast<float>(slot.initial_value));
+    state_.push_back(pjrt::Buffer::FromHost(device, slot.shape, values));
+  }
+  state_.push_back(pjrt::Buffer::FromHost(device, {DType::kS32, {}}, std::vector<int32_t>{0}));
+  seed_.push_back(pjrt::Buffer::FromHost(device, {DType::kU64, {}},
+                                         std::vector<uint64_t>{options_.seed << 32}));
+  load_seconds_ = SecondsSince(start);
+}
+
+StepMetrics TrainingRun::Step() {
+  const Clock::time_point start = Clock::now();
+  const pjrt::Device device = environment_.client->default_device();
+  const Batch batch = loader_->Next();
+  const auto to_device = [&](const Dims& dims, const std::vector<int32_t>& values) {
+    return pjrt::Buffer::FromHost(device, {DType::kS32, dims}, values);
+  };
+  pjrt::Buffer ids = to_device({shape_.accumulation, shape_.batch, shape_.seq}, batch.ids);
+  const Dims rows = {shape_.accumulation, shape_.loss_positions};
+  pjrt::Buffer positions = to_device(rows, batch.positions);
+  pjrt::Buffer labels = to_device(rows, batch.labels);
+
+  std::vector<pjrt::Buffer*> arguments;
+  for (pjrt::Buffer& buffer : parameters_) arguments.push_back(&buffer);
+  for (pjrt::Buffer& buffer : state_) arguments.push_back(&buffer);
+  arguments.insert(arguments.end(), {&seed_[0], &ids, &positions, &labels});
+  std::vector<pjrt::Buffer> results = program_->Run(arguments);
+
+  size_t next = 0;
+  for (size_t i = 0; i < parameters_.size(); ++i) {
+    if (plan_->specs()[i].trainable) parameters_[i] = std::move(results[next++]);
+  }
+  for (pjrt::Buffer& buffer : state_) buffer = std::move(results[next++]);
+  const auto scalar = [&] { return static_cast<double>(results[next++].ToVector<float>()[0]); };
+  StepMetrics metrics{.step = ++done_};
+  metrics.loss = scalar();
+  metrics.grad_norm = scalar();
+  metrics.learning_rate = scalar();
+  for (size_t i = 0; i < norm_groups_.size(); ++i) metrics.group_norms.push_back(scalar());
+  metrics.tokens = batch.tokens;
+  metrics.seconds = SecondsSince(start);
+  return metrics;
+}
+
+void TrainingRun::SaveAdapter(const std::filesystem::path& folder) const {
+  lora::SaveAdapter(folder, options_.lora, plan_->specs(), parameters_, options_.model.string());
+}
+
+}  // namespace sophia::train

@@ -1,0 +1,73 @@
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "sophia/models/model_files.h"
+#include "sophia/models/model_plan.h"
+#include "sophia/runtime/program.h"
+#include "sophia/train/batches.h"
+#include "sophia/train/options.h"
+#include "sophia/train/step.h"
+
+namespace sophia::train {
+
+// What one optimiser step reports.
+struct StepMetrics {
+  int64_t step = 0;      // from 1
+  double loss = 0;       // mean over the step's trained tokens
+  double grad_norm = 0;  // before clipping
+  double learning_rate = 0;
+  int64_t tokens = 0;  // without padding
+  double seconds = 0;
+  std::vector<double> group_norms;  // of StepOptions::norm_groups
+
+  double tokens_per_second() const {
+    return seconds > 0 ? static_cast<double>(tokens) / seconds : 0;
+  }
+};
+
+// A fine-tuning run: model, data and the compiled step, ready to be stepped.
+class TrainingRun {
+ public:
+  // Reads data, compiles the step, then loads the weights. Throws Error for bad input.
+  TrainingRun(TrainOptions options, TrainEnvironment environment,
+              std::vector<std::string> norm_groups = {});
+
+  int64_t total_steps() const { return total_steps_; }
+  const Dataset& dataset() const { return dataset_; }
+  const BatchShape& shape() const { return shape_; }
+  const Program& program() const { return *program_; }
+  const lora::LoraConfig& lora_config() const { return options_.lora; }
+  const std::vector<nn::ParamSpec>& specs() const { return plan_->specs(); }
+  const std::vector<pjrt::Buffer>& parameters() const { return parameters_; }
+  double load_seconds() const { return load_seconds_; }
+
+  StepMetrics Step();
+  void SaveAdapter(const std::filesystem::path& folder) const;
+
+ private:
+  void Compile();
+  void LoadWeights();
+
+  TrainOptions options_;
+  TrainEnvironment environment_;
+  std::vector<std::string> norm_groups_;
+  models::ModelFiles files_;
+  std::unique_ptr<models::ModelPlan> plan_;
+  Dataset dataset_;
+  BatchShape shape_;
+  std::unique_ptr<BatchLoader> loader_;
+  int64_t total_steps_ = 0;
+  int64_t done_ = 0;
+  std::vector<optim::Slot> slots_;
+  std::unique_ptr<Program> program_;
+  std::vector<pjrt::Buffer> parameters_;
+  std::vector<pjrt::Buffer> state_;  // optimiser state, then the step
+  std::vector<pjrt::Buffer> seed_;   // one buffer
+  double load_seconds_ = 0;
+};
+
+}  // namespace sophia::train
