@@ -63,6 +63,11 @@ Tensor Graph::AddInput(Shape shape, InputOptions options) {
   return AddParameter(*main_, std::move(shape));
 }
 
+std::optional<Sharding> Graph::Replicated(const Shape& shape) const {
+  if (mesh_.empty()) return std::nullopt;
+  return Sharding{.axes = std::vector<std::vector<std::string>>(shape.dims.size())};
+}
+
 void Graph::AddOutput(const Tensor& value, OutputOptions options) {
   SOPHIA_CHECK(value.defined() && value.node()->parent == main_.get());
   main_->results.push_back(value);

@@ -51,6 +51,8 @@ class Graph {
 
   void set_mesh(Mesh mesh) { mesh_ = std::move(mesh); }
   const Mesh& mesh() const { return mesh_; }
+  // No axis splits any dimension; nullopt without a mesh.
+  std::optional<Sharding> Replicated(const Shape& shape) const;
   Region& main() { return *main_; }
   const Region& main() const { return *main_; }
   const std::vector<InputOptions>& inputs() const { return inputs_; }

@@ -13,7 +13,9 @@ ModelPlan::ModelPlan(const Json& config, std::string_view where,
 std::vector<Tensor> BindInputs(Graph& graph, nn::ParamTable& table) {
   std::vector<Tensor> tensors;
   for (const nn::ParamSpec& spec : table.specs()) {
-    tensors.push_back(graph.AddInput(spec.shape(), {.name = spec.path}));
+    const Shape shape = spec.shape();
+    tensors.push_back(
+        graph.AddInput(shape, {.name = spec.path, .sharding = graph.Replicated(shape)}));
   }
   table.Bind(tensors);
   return tensors;

@@ -22,7 +22,8 @@ struct ModelPlan {
   const std::vector<nn::ParamSpec>& specs() const { return table->specs(); }
 };
 
-// Adds the model's parameters as inputs to the graph being traced and binds them.
+// Adds the model's parameters as inputs to the graph being traced, replicated over its mesh if it
+// has one, and binds them.
 std::vector<Tensor> BindInputs(Graph& graph, nn::ParamTable& table);
 
 }  // namespace sophia::models

@@ -77,7 +77,11 @@ LossAndGrads Accumulate(const models::ModelPlan& plan, const StepOptions& option
 StepProgram TraceStep(const models::ModelPlan& plan, const StepOptions& options) {
   StepProgram program{.graph = std::make_unique<Graph>()};
   Graph& graph = *program.graph;
+  graph.set_mesh(options.mesh);
   const BatchShape& shape = options.shape;
+  const auto add_input = [&](const Shape& input, const std::string& name) {
+    return graph.AddInput(input, {.name = name, .sharding = graph.Replicated(input)});
+  };
   const std::vector<Tensor> all = models::BindInputs(graph, *plan.table);
 
   std::vector<size_t> trainable;
@@ -92,17 +96,18 @@ StepProgram TraceStep(const models::ModelPlan& plan, const StepOptions& options)
   }
   program.slots = options.optimizer.slots(named);
   for (const optim::Slot& slot : program.slots) {
-    update.state.push_back(graph.AddInput(slot.shape, {.name = slot.name}));
+    update.state.push_back(add_input(slot.shape, slot.name));
   }
   const int first_state = static_cast<int>(all.size());
-  update.step = graph.AddInput({DType::kS32, {}}, {.name = "step"});
-  const Tensor seed = graph.AddInput({DType::kU64, {}}, {.name = "seed"});
-  const Dims rows = {shape.accumulation, shape.loss_positions};
-  const MicroBatch batch{
-      .ids = graph.AddInput({DType::kS32, {shape.accumulation, shape.batch, shape.seq}},
-                            {.name = "ids"}),
-      .positions = graph.AddInput({DType::kS32, rows}, {.name = "positions"}),
-      .labels = graph.AddInput({DType::kS32, rows}, {.name = "labels"})};
+  update.step = add_input({DType::kS32, {}}, "step");
+  const Tensor seed = add_input({DType::kU64, {}}, "seed");
+  const Shape ids{DType::kS32, {shape.accumulation, shape.batch, shape.seq}};
+  const Shape rows{DType::kS32, {shape.accumulation, shape.loss_positions}};
+  InputOptions ids_options{.name = "ids"};
+  if (!options.mesh.empty()) ids_options.sharding = Sharding{.axes = {{}, {"data"}, {}}};
+  const MicroBatch batch{.ids = graph.AddInput(ids, ids_options),
+                         .positions = add_input(rows, "positions"),
+                         .labels = add_input(rows, "labels")};
 
   const Tracing tracing(graph);
   const Tensor trained = Convert(Ge(batch.labels, 0.0), DType::kF32);
@@ -123,26 +128,28 @@ StepProgram TraceStep(const models::ModelPlan& plan, const StepOptions& options)
   const optim::Update next = options.optimizer.update(update);
   const std::vector<Tensor> updated = optim::ApplyUpdates(update.params, next.updates);
 
+  const auto add_output = [&](const Tensor& value, const std::string& name,
+                              std::optional<int> aliases = std::nullopt) {
+    graph.AddOutput(
+        value,
+        {.name = name, .sharding = graph.Replicated(value.shape()), .aliases_input = aliases});
+  };
   for (size_t i = 0; i < trainable.size(); ++i) {
-    graph.AddOutput(updated[i],
-                    {.name = named[i].name, .aliases_input = static_cast<int>(trainable[i])});
+    add_output(updated[i], named[i].name, static_cast<int>(trainable[i]));
   }
   for (size_t i = 0; i < next.state.size(); ++i) {
-    graph.AddOutput(next.state[i], {.name = program.slots[i].name,
-                                    .aliases_input = first_state + static_cast<int>(i)});
+    add_output(next.state[i], program.slots[i].name, first_state + static_cast<int>(i));
   }
-  graph.AddOutput(
-      update.step + 1.0,
-      {.name = "step", .aliases_input = first_state + static_cast<int>(program.slots.size())});
-  graph.AddOutput(result.loss, {.name = "loss"});
-  graph.AddOutput(optim::GlobalNorm(update.grads), {.name = "grad_norm"});
-  graph.AddOutput(optim::LearningRate(options.schedule, update.step), {.name = "learning_rate"});
+  add_output(update.step + 1.0, "step", first_state + static_cast<int>(program.slots.size()));
+  add_output(result.loss, "loss");
+  add_output(optim::GlobalNorm(update.grads), "grad_norm");
+  add_output(optim::LearningRate(options.schedule, update.step), "learning_rate");
   for (const std::string& group : options.norm_groups) {
     std::vector<Tensor> members;
     for (size_t i = 0; i < named.size(); ++i) {
       if (named[i].name.find(group) != std::string::npos) members.push_back(update.grads[i]);
     }
-    graph.AddOutput(optim::GlobalNorm(members), {.name = "grad_norm of " + group});
+    add_output(optim::GlobalNorm(members), "grad_norm of " + group);
   }
   return program;
 }

@@ -16,6 +16,8 @@ struct StepOptions {
   optim::Transform optimizer;
   optim::Schedule schedule;  // for the reported learning rate
   Remat remat = {};
+  // With an axis "data": the sequences of a micro-batch are split over it, all else is replicated.
+  Mesh mesh = {};
   // Extra outputs: the gradient norm over the parameters whose name contains each text.
   std::vector<std::string> norm_groups = {};
 };

@@ -1,0 +1,126 @@
+// The training step beyond one CPU device: compiled for a TPU that is not here, and run split over
+// two CPU devices.
+#include "sophia/train/step.h"
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+
+#include "sophia/graph/printer.h"
+#include "sophia/models/weights.h"
+#include "sophia/runtime/program.h"
+#include "sophia/train/options.h"
+
+namespace sophia::train {
+namespace {
+
+using models::ModelFiles;
+using models::ModelPlan;
+
+ModelPlan PlanOf(const Json& config, DType dtype) {
+  return ModelPlan(config, "test",
+                   std::make_unique<lora::LoraPolicy>(dtype, lora::LoraConfig{.rank = 16}));
+}
+
+StepProgram Trace(const ModelPlan& plan, const BatchShape& shape, const Mesh& mesh = {},
+                  const Remat& remat = {}) {
+  const TrainOptions options;
+  const optim::Schedule schedule = ScheduleOf(options, 10);
+  return TraceStep(plan, {.shape = shape,
+                          .optimizer = OptimizerOf(options, schedule),
+                          .schedule = schedule,
+                          .remat = remat,
+                          .mesh = mesh});
+}
+
+TEST(AheadOfTimeTest, SmolLm2StepCompilesForV5e) {
+  const ModelFiles files =
+      ModelFiles::Open(SOPHIA_DEPS_DIR "/models/SmolLM2-135M-Instruct.Q4_1.gguf");
+  const ModelPlan plan = PlanOf(files.config(), DType::kBF16);
+  const StepProgram step =
+      Trace(plan, {.accumulation = 1, .batch = 4, .seq = 128, .loss_positions = 512});
+  const pjrt::Topology topology =
+      pjrt::Topology::Create(pjrt::Plugin::Load(SOPHIA_DEPS_DIR "/plugins/libtpu.so"), "v5e:1x1");
+  const pjrt::Executable executable = CompileAheadOfTime(topology, *step.graph);
+  const pjrt::CompiledMemoryStats memory = executable.MemoryStats();
+  int64_t arguments = 0;
+  for (const nn::ParamSpec& spec : plan.specs()) arguments += spec.shape().bytes();
+  EXPECT_GE(memory.argument, arguments);
+  EXPECT_GT(memory.temp, 0);
+  // Adapters and their state take the place of their inputs.
+  EXPECT_GT(memory.alias, 0);
+  RecordProperty("temp_bytes", std::to_string(memory.temp));
+  fmt::print("v5e:1x1: {} argument, {} temporary, {} aliased bytes\n", memory.argument, memory.temp,
+             memory.alias);
+}
+
+TEST(TraceTest, EightBillionParameterStepTracesQuickly) {
+  const Json config = {{"model_type", "llama"},      {"hidden_size", 4096},
+                       {"intermediate_size", 14336}, {"num_hidden_layers", 32},
+                       {"num_attention_heads", 32},  {"num_key_value_heads", 8},
+                       {"vocab_size", 128256},       {"rms_norm_eps", 1e-5},
+                       {"rope_theta", 500000.0},     {"max_position_embeddings", 131072}};
+  const ModelPlan plan = PlanOf(config, DType::kBF16);
+  const auto start = std::chrono::steady_clock::now();
+  const StepProgram step =
+      Trace(plan, {.accumulation = 1, .batch = 1, .seq = 2048, .loss_positions = 2048});
+  const std::string text = ToStableHlo(*step.graph);
+  const auto seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  fmt::print("traced and printed {} bytes in {:.1f} ms\n", text.size(), seconds * 1e3);
+  // The program does not grow with depth.
+  EXPECT_LT(text.size(), 1000000u);
+}
+
+// Runs one step on `devices` devices and returns the loss.
+float LossOn(int64_t devices) {
+  const auto client = pjrt::Client::Create(
+      pjrt::Plugin::Load(SOPHIA_DEPS_DIR "/plugins/pjrt_cpu.so"), {{"cpu_device_count", devices}});
+  const ModelFiles files = ModelFiles::Open(SOPHIA_SOURCE_DIR "/tests/fixtures/llama/gqa");
+  const ModelPlan plan = PlanOf(files.config(), DType::kF32);
+  const BatchShape shape{.accumulation = 1, .batch = 4, .seq = 16, .loss_positions = 64};
+  const Mesh mesh = devices > 1 ? Mesh{{"data", devices}} : Mesh{};
+  const StepProgram step = Trace(plan, shape, mesh);
+  const Program program = Program::Compile(*client, *step.graph);
+
+  std::vector<int32_t> ids;
+  for (int32_t i = 0; i < 64; ++i) ids.push_back((i * 37 + 5) % 100);
+  const std::vector<int32_t> zeros(64, 0);
+  std::vector<std::vector<pjrt::Buffer>> buffers;
+  std::vector<std::vector<pjrt::Buffer*>> arguments;
+  for (int64_t d = 0; d < devices; ++d) {
+    const pjrt::Device device = client->addressable_devices()[static_cast<size_t>(d)];
+    buffers.push_back(models::LoadParameters(files, plan.specs(), device, 1));
+    std::vector<pjrt::Buffer>& own = buffers.back();
+    for (const optim::Slot& slot : step.slots) {
+      own.push_back(pjrt::Buffer::FromHost(
+          device, slot.shape, std::vector<float>(static_cast<size_t>(slot.shape.elements()))));
+    }
+    own.push_back(pjrt::Buffer::FromHost(device, {DType::kS32, {}}, std::vector<int32_t>{0}));
+    own.push_back(pjrt::Buffer::FromHost(device, {DType::kU64, {}}, std::vector<uint64_t>{0}));
+    const int64_t batch = shape.batch / devices;
+    const auto first = ids.begin() + d * batch * shape.seq;
+    own.push_back(pjrt::Buffer::FromHost(device, {DType::kS32, {1, batch, shape.seq}},
+                                         std::vector<int32_t>(first, first + batch * shape.seq)));
+    own.push_back(pjrt::Buffer::FromHost(device, {DType::kS32, {1, 64}}, zeros));
+    own.push_back(pjrt::Buffer::FromHost(device, {DType::kS32, {1, 64}}, ids));
+  }
+  for (auto& own : buffers) {
+    arguments.emplace_back();
+    for (pjrt::Buffer& buffer : own) arguments.back().push_back(&buffer);
+  }
+  const auto results = program.RunSharded(arguments);
+  for (size_t i = 0; i < program.outputs().size(); ++i) {
+    if (program.outputs()[i].name == "loss") return results[0][i].ToVector<float>()[0];
+  }
+  return 0;
+}
+
+TEST(ShardedTest, TwoDevicesGiveTheLossOfOne) {
+  const float one = LossOn(1);
+  EXPECT_GT(one, 1.0f);
+  EXPECT_NEAR(LossOn(2), one, 1e-5f * one);
+}
+
+}  // namespace
+}  // namespace sophia::train
