@@ -12,6 +12,7 @@ namespace sophia {
 
 VjpResult Vjp(const TensorFunction& function, const std::vector<Tensor>& primals, Loc loc) {
   Region& region = Graph::Current().current_region();
+  const CheckpointScope* scope = Graph::Current().checkpoint();
   // Fresh names, so that only uses through the arguments count.
   std::vector<Tensor> arguments;
   for (const Tensor& primal : primals) arguments.push_back(CheckpointName(primal, "", loc));
@@ -30,9 +31,10 @@ VjpResult Vjp(const TensorFunction& function, const std::vector<Tensor>& primals
       if (IsFloat(argument.dtype())) active.insert(argument);
     }
     PropagateActivity(nodes, active);
-    SameRegionForward forward;
+    SameRegionForward forward(scope);
     Sweep sweep(forward, active);
     for (size_t i = 0; i < outputs.size(); ++i) {
+      if (!cotangents[i].defined()) continue;
       if (cotangents[i].shape() != outputs[i].shape()) {
         FailAt(loc, "vjp: expected a cotangent {} for output {}, got {}",
                ToString(outputs[i].shape()), i, ToString(cotangents[i].shape()));
@@ -58,6 +60,9 @@ ValueAndGradResult ValueAndGrad(const LossFunction& function, const std::vector<
       },
       parameters, loc);
   const Tensor& value = result.outputs[0];
+  if (!value.defined()) {
+    FailAt(loc, "value_and_grad: expected a float scalar as loss, got no value");
+  }
   if (value.rank() != 0 || !IsFloat(value.dtype())) {
     FailAt(loc, "value_and_grad: expected a float scalar as loss, got {}", ToString(value.shape()));
   }

@@ -9,8 +9,9 @@
 
 namespace sophia {
 
-// jax.vjp: the function's outputs and the map from their cotangents to those of the primals.
-// Tensors that `function` takes from outside are constants.
+// jax.vjp: the function's outputs and the map from their cotangents to those of the primals. An
+// undefined cotangent stands for zero, and integer primals get zeros. Tensors that `function` takes
+// from outside are constants.
 struct VjpResult {
   std::vector<Tensor> outputs;
   std::function<std::vector<Tensor>(std::span<const Tensor> cotangents)> pullback;

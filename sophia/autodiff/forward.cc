@@ -9,41 +9,32 @@ namespace sophia {
 namespace {
 
 bool IsNamed(const Remat& remat, const Node& node) {
-  if (node.op != &kCheckpointName || remat.keep != Remat::Keep::kNamed) return false;
+  if (node.op != &kCheckpointName) return false;
   const auto& name = node.attrs.Get<std::string>("name");
   return std::find(remat.names.begin(), remat.names.end(), name) != remat.names.end();
 }
 
-// Widening costs nothing to repeat and its operand is smaller; narrowing is worth keeping.
-bool IsCheap(const Node& node) {
+bool Keeps(const Remat& remat, const Node& node) {
+  return remat.keep == Remat::Keep::kEverything ||
+         (remat.keep == Remat::Keep::kNamed && IsNamed(remat, node));
+}
+
+// Computing it again costs less than stacking it. Widening is free and its operand is smaller;
+// narrowing is worth keeping. A custom_vjp result is as cheap as the value it stands for.
+bool IsCheap(const Tensor& tensor) {
+  const Node& node = *tensor.node();
+  if (node.op == &kCustomVjp) return IsCheap(AliasedValue(tensor));
   if (node.op->cheap) return true;
   return node.op->name == "convert" &&
          Info(node.results[0].dtype).bits >= Info(node.inputs[0].dtype()).bits;
 }
 
-// Follows identities, but stops at a named value that the policy keeps.
-Tensor Behind(Tensor tensor, const Remat* remat) {
-  while (true) {
-    if (remat != nullptr && IsNamed(*remat, *tensor.node())) return tensor;
-    const Tensor next = AliasedValue(tensor);
-    if (next == tensor) return tensor;
-    tensor = next;
-  }
+bool Holds(const CheckpointScope* outer, const CheckpointScope* inner) {
+  while (inner != nullptr && inner != outer) inner = inner->parent;
+  return inner == outer;
 }
 
 }  // namespace
-
-bool Keeps(const Remat& remat, const Node& node) {
-  switch (remat.keep) {
-    case Remat::Keep::kEverything:
-      return !IsCheap(node);
-    case Remat::Keep::kNothing:
-      return false;
-    case Remat::Keep::kNamed:
-      return IsNamed(remat, node);
-  }
-  return false;
-}
 
 Tensor Cloner::Clone(const Tensor& tensor) {
   if (const auto it = values_.find(tensor); it != values_.end()) return it->second;
@@ -54,6 +45,12 @@ Tensor Cloner::Clone(const Tensor& tensor) {
   }
   std::vector<Tensor> inputs;
   for (const Tensor& input : node.inputs) inputs.push_back(lookup_(input));
+  // What the regions use from outside must be there before them.
+  for (const auto& region : node.regions) {
+    for (const Tensor& capture : Captures(*region)) {
+      if (!values_.contains(capture)) values_[capture] = lookup_(capture);
+    }
+  }
   std::vector<std::unique_ptr<Region>> regions;
   for (const auto& region : node.regions) {
     regions.push_back(CloneRegion(*region, Graph::Current().current_region()));
@@ -85,8 +82,9 @@ std::unique_ptr<Region> Cloner::CloneRegion(const Region& region, Region& parent
 
 // A value used inside a region that is being copied: a copied node's, or one from outside.
 Tensor Cloner::Inner(const Tensor& tensor) {
+  if (const auto it = values_.find(tensor); it != values_.end()) return it->second;
   const auto it = nodes_.find(tensor.node());
-  if (it == nodes_.end()) return lookup_(tensor);
+  SOPHIA_CHECK(it != nodes_.end(), "{} is used before it is copied", tensor.node()->op->name);
   AddMissingResults(*tensor.node(), *it->second);
   return {it->second, tensor.index()};
 }
@@ -100,80 +98,74 @@ void Cloner::AddMissingResults(const Node& node, Node& copy) {
   }
 }
 
-SameRegionForward::SameRegionForward()
-    : cloner_([this](const Tensor& input) { return Guarded(Get(input)); }) {}
-
-Tensor SameRegionForward::Get(const Tensor& given) {
-  const CheckpointScope* scope = given.node()->checkpoint;
-  const Tensor tensor = Behind(given, scope == nullptr ? nullptr : &scope->remat);
+Tensor Forward::Get(const Tensor& tensor, const CheckpointScope* asker) {
   const Node& node = *tensor.node();
-  scope = node.checkpoint;
-  if (scope == nullptr || scope->remat.keep == Remat::Keep::kEverything ||
-      Keeps(scope->remat, node)) {
-    return tensor;
+  for (const CheckpointScope* scope = asker; !Holds(scope, base_); scope = scope->parent) {
+    if (Holds(scope, node.checkpoint) && !Keeps(scope->remat, node)) {
+      return Copies(scope).Clone(tensor);
+    }
   }
-  return cloner_.Clone(tensor);
+  return Available(tensor);
 }
 
-// Kept values that enter a recomputation pass a barrier, or the compiler would notice that the same
-// was computed before and keep that result instead.
-Tensor SameRegionForward::Guarded(const Tensor& value) {
+Cloner& Forward::Copies(const CheckpointScope* scope) {
+  std::unique_ptr<Level>& level = levels_[scope];
+  if (level == nullptr) {
+    level = std::make_unique<Level>(Level{Cloner([this, scope](const Tensor& input) {
+      const Tensor value = Get(input, scope);
+      return scope == nullptr ? value : Guarded(value, *levels_.at(scope));
+    })});
+  }
+  return level->cloner;
+}
+
+// Values that enter a scope's recomputation pass a barrier, or the compiler would notice that the
+// same was computed before and keep that result instead.
+Tensor Forward::Guarded(const Tensor& value, Level& level) {
   const Node& node = *value.node();
   const bool is_constant = node.inputs.empty() && node.op != &kParameter;
-  if (is_constant || cloner_.IsCopy(&node)) return value;
-  Tensor& guarded = guarded_[value];
+  if (is_constant || level.cloner.IsCopy(&node)) return value;
+  Tensor& guarded = level.guarded[value];
   if (!guarded.defined()) guarded = OptimizationBarrier({value, pace_})[0];
   return guarded;
 }
 
-RecomputeForward::RecomputeForward(const Region& region, Forward& outer, Region& outer_region)
-    : region_(region),
-      outer_(outer),
-      outer_region_(outer_region),
-      cloner_([this](const Tensor& input) { return Get(input); }) {}
-
-Tensor RecomputeForward::Get(const Tensor& given) {
-  const Tensor tensor = Behind(given, nullptr);
-  if (IsWithin(tensor.node()->parent, &region_)) return cloner_.Clone(tensor);
-  const RegionScope scope(outer_region_);
-  return outer_.Get(tensor);
+Tensor OuterForward::Get(const Tensor& tensor) const {
+  const RegionScope in_region(region);
+  return forward.Get(tensor, scope);
 }
 
-ScanForward::ScanForward(Node& scan, Region& reverse_body, Forward& outer, Region& outer_region)
-    : scan_(scan),
+Tensor RecomputeForward::Available(const Tensor& tensor) {
+  return IsWithin(tensor.node()->parent, &region_) ? Copies(nullptr).Clone(tensor)
+                                                   : outer_.Get(tensor);
+}
+
+ScanForward::ScanForward(Node& scan, Region& reverse_body, OuterForward outer)
+    : Forward(nullptr),
+      scan_(scan),
       body_(*scan.regions[0]),
       reverse_body_(reverse_body),
-      outer_(outer),
-      outer_region_(outer_region),
-      cloner_([this](const Tensor& input) { return Get(input); }) {}
+      outer_(outer) {}
 
-Tensor ScanForward::Get(const Tensor& given) {
-  const Tensor tensor = Behind(given, &scan_.attrs.Get<Remat>("remat"));
+Tensor ScanForward::Available(const Tensor& tensor) {
   const Node& node = *tensor.node();
-  const bool is_parameter = node.parent == &body_ && node.op == &kParameter;
-  if (!is_parameter && IsWithin(node.parent, &body_) && (IsInvariant(node) || !IsKept(node))) {
-    return cloner_.Clone(tensor);
+  if (IsWithin(node.parent, &body_) && node.op != &kParameter) {
+    const auto& remat = scan_.attrs.Get<Remat>("remat");
+    const bool is_kept = IsNamed(remat, node) || (Keeps(remat, node) && !IsCheap(tensor));
+    if (!is_kept || IsInvariant(node)) return Copies(nullptr).Clone(tensor);
   }
-  Tensor& value = known_[tensor];
-  if (!value.defined()) value = Lookup(tensor);
-  return value;
+  if (const auto it = known_.find(tensor); it != known_.end()) return it->second;
+  return known_[tensor] = Lookup(tensor);
 }
 
 Tensor ScanForward::Lookup(const Tensor& tensor) {
   const Node& node = *tensor.node();
-  if (!IsWithin(node.parent, &body_)) return Outer(tensor);
-  const auto carries = static_cast<size_t>(scan_.attrs.Get<int64_t>("carries"));
-  for (size_t i = carries; i < body_.parameters.size(); ++i) {
-    if (body_.parameters[i].get() == &node) {
-      return AddStacked(Outer(scan_.inputs[i]), node.results[0]);
-    }
-  }
-  return Saved(tensor);
-}
-
-Tensor ScanForward::Outer(const Tensor& tensor) {
-  const RegionScope scope(outer_region_);
-  return outer_.Get(tensor);
+  if (!IsWithin(node.parent, &body_)) return outer_.Get(tensor);
+  if (node.op != &kParameter) return Saved(tensor);
+  const size_t index = IndexOf(node);
+  if (IsInvariantParameter(index)) return outer_.Get(scan_.inputs[index]);
+  const bool is_carry = index < static_cast<size_t>(scan_.attrs.Get<int64_t>("carries"));
+  return is_carry ? Saved(tensor) : AddStacked(outer_.Get(scan_.inputs[index]), node.results[0]);
 }
 
 Tensor ScanForward::Saved(const Tensor& tensor) {
@@ -182,7 +174,7 @@ Tensor ScanForward::Saved(const Tensor& tensor) {
   body_.results.push_back(tensor);
   scan_.results.push_back(std::move(stacked));
   const Tensor result(&scan_, static_cast<int>(scan_.results.size()) - 1);
-  return AddStacked(Outer(result), tensor.shape());
+  return AddStacked(outer_.Get(result), tensor.shape());
 }
 
 Tensor ScanForward::AddStacked(const Tensor& stacked, Shape slice) {
@@ -193,7 +185,9 @@ Tensor ScanForward::AddStacked(const Tensor& stacked, Shape slice) {
 // Whether a node of the body gives the same value in every iteration: saving it would stack copies.
 bool ScanForward::IsInvariant(const Node& node) {
   if (!IsWithin(node.parent, &body_)) return true;
-  if (node.op == &kParameter) return false;
+  if (node.op == &kParameter) {
+    return node.parent == &body_ && IsInvariantParameter(IndexOf(node));
+  }
   if (const auto it = invariant_.find(&node); it != invariant_.end()) return it->second;
   bool invariant = true;
   for (const Tensor& input : node.inputs) {
@@ -208,12 +202,17 @@ bool ScanForward::IsInvariant(const Node& node) {
   return invariant;
 }
 
-bool ScanForward::IsKept(const Node& node) const {
-  if (!Keeps(scan_.attrs.Get<Remat>("remat"), node)) return false;
-  for (const CheckpointScope* scope = node.checkpoint; scope != nullptr; scope = scope->parent) {
-    if (!Keeps(scope->remat, node)) return false;
-  }
-  return true;
+size_t ScanForward::IndexOf(const Node& parameter) const {
+  const auto it = std::find_if(body_.parameters.begin(), body_.parameters.end(),
+                               [&](const auto& own) { return own.get() == &parameter; });
+  SOPHIA_CHECK(it != body_.parameters.end(), "a parameter of another region");
+  return static_cast<size_t>(it - body_.parameters.begin());
+}
+
+// A carry that the body hands on as it came.
+bool ScanForward::IsInvariantParameter(size_t index) const {
+  return index < static_cast<size_t>(scan_.attrs.Get<int64_t>("carries")) &&
+         body_.results[index] == Tensor(body_.parameters[index].get(), 0);
 }
 
 }  // namespace sophia

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <unordered_map>
 #include <unordered_set>
 #include <utility>
@@ -10,31 +11,10 @@
 
 namespace sophia {
 
-// Makes values of the forward program available where the backward program is being traced: as they
-// are, saved, or computed again.
-class Forward {
- public:
-  virtual ~Forward() = default;
-
-  // The value of `tensor` in the current region.
-  virtual Tensor Get(const Tensor& tensor) = 0;
-
-  // Recomputation waits for this cotangent, so that the compiler cannot start it early and keep the
-  // result alive.
-  void set_pace(const Tensor& cotangent) { pace_ = cotangent; }
-
- protected:
-  Forward() = default;
-  Forward(const Forward&) = default;
-  Forward& operator=(const Forward&) = default;
-  Tensor pace_;
-};
-
-// Copies nodes of the forward program into the current region, with their inputs looked up by a
-// Forward. A node is copied once.
+// Copies nodes of the forward program into the current region. A node is copied once.
 class Cloner {
  public:
-  // `lookup` gives the current region's value for an input that is not a copied node's result.
+  // `lookup` gives the current region's value for an input of a node that is copied.
   using Lookup = std::function<Tensor(const Tensor&)>;
   explicit Cloner(Lookup lookup) : lookup_(std::move(lookup)) {}
 
@@ -54,63 +34,104 @@ class Cloner {
   std::unordered_map<Tensor, Tensor, TensorHash> values_;
 };
 
-// Whether a policy keeps a node's results for the backward pass. Cheap ops are computed again from
-// their inputs even if the policy keeps everything.
-bool Keeps(const Remat& remat, const Node& node);
-
-// Forward values of the region that is being differentiated in place: available as they are, except
-// inside Checkpoint() scopes whose policy does not keep them.
-class SameRegionForward : public Forward {
+// Makes values of the forward program available where the backward program is being traced: as they
+// are, saved, or computed again. As with jax.checkpoint, what a Checkpoint() scope returns or takes
+// from outside is there for nodes outside; of its other values there is what its policy keeps.
+class Forward {
  public:
-  SameRegionForward();
-  Tensor Get(const Tensor& tensor) override;
+  virtual ~Forward() = default;
+  Forward(const Forward&) = delete;
+  Forward& operator=(const Forward&) = delete;
+
+  // The value of `tensor` in the current region, for a node that was traced in scope `asker`.
+  Tensor Get(const Tensor& tensor, const CheckpointScope* asker);
+
+  // Recomputation waits for this cotangent, so that the compiler cannot start it early and keep the
+  // result alive.
+  void set_pace(const Tensor& cotangent) { pace_ = cotangent; }
+
+ protected:
+  // Scopes that hold `base` are none of this pass's business.
+  explicit Forward(const CheckpointScope* base) : base_(base) {}
+
+  // The value of a tensor that no scope wants computed again.
+  virtual Tensor Available(const Tensor& tensor) = 0;
+  // The copies made because `scope`, or the region's own policy (nullptr), does not keep them.
+  Cloner& Copies(const CheckpointScope* scope);
 
  private:
-  Tensor Guarded(const Tensor& value);
+  // Each scope has its own copies: those of an outer one must not outlive an inner one's.
+  struct Level {
+    Cloner cloner;
+    std::unordered_map<Tensor, Tensor, TensorHash> guarded = {};
+  };
+  Tensor Guarded(const Tensor& value, Level& level);
 
-  Cloner cloner_;
-  std::unordered_map<Tensor, Tensor, TensorHash> guarded_;
+  const CheckpointScope* base_;
+  Tensor pace_;
+  std::unordered_map<const CheckpointScope*, std::unique_ptr<Level>> levels_;
 };
 
-// Forward values of a region whose nodes are all computed again; `outer` gives what it captures.
+// Forward values of the region that is being differentiated in place.
+class SameRegionForward : public Forward {
+ public:
+  explicit SameRegionForward(const CheckpointScope* base) : Forward(base) {}
+
+ protected:
+  Tensor Available(const Tensor& tensor) override { return tensor; }
+};
+
+// Where a region's node stands while it is differentiated: what gives the values that the region
+// takes from outside.
+struct OuterForward {
+  Forward& forward;
+  Region& region;                // where the node's reverse is built
+  const CheckpointScope* scope;  // the node's
+
+  Tensor Get(const Tensor& tensor) const;
+};
+
+// Forward values of a region whose nodes are all computed again.
 class RecomputeForward : public Forward {
  public:
-  RecomputeForward(const Region& region, Forward& outer, Region& outer_region);
-  Tensor Get(const Tensor& tensor) override;
+  RecomputeForward(const Region& region, OuterForward outer)
+      : Forward(nullptr), region_(region), outer_(outer) {}
   // Gives a parameter of the region its value.
-  void Map(const Tensor& parameter, const Tensor& value) { cloner_.Map(parameter, value); }
+  void Map(const Tensor& parameter, const Tensor& value) { Copies(nullptr).Map(parameter, value); }
+
+ protected:
+  Tensor Available(const Tensor& tensor) override;
 
  private:
   const Region& region_;
-  Forward& outer_;
-  Region& outer_region_;
-  Cloner cloner_;
+  OuterForward outer_;
 };
 
 // Forward values of a scan's body, for the body of its reverse scan: slices of the same xs, values
 // saved as further stacked results of the forward scan, or computed again.
 class ScanForward : public Forward {
  public:
-  ScanForward(Node& scan, Region& reverse_body, Forward& outer, Region& outer_region);
-  Tensor Get(const Tensor& tensor) override;
+  ScanForward(Node& scan, Region& reverse_body, OuterForward outer);
 
-  // The stacked operands of the reverse scan that Get() asked for, one for each parameter it added.
+  // The stacked operands of the reverse scan that were asked for, one for each parameter added.
   const std::vector<Tensor>& stacked() const { return stacked_; }
+
+ protected:
+  Tensor Available(const Tensor& tensor) override;
 
  private:
   Tensor Lookup(const Tensor& tensor);
-  Tensor Outer(const Tensor& tensor);
   Tensor Saved(const Tensor& tensor);
   Tensor AddStacked(const Tensor& stacked, Shape slice);
   bool IsInvariant(const Node& node);
-  bool IsKept(const Node& node) const;
+  // The index of a parameter of the body.
+  size_t IndexOf(const Node& parameter) const;
+  bool IsInvariantParameter(size_t index) const;
 
   Node& scan_;
   Region& body_;
   Region& reverse_body_;
-  Forward& outer_;
-  Region& outer_region_;
-  Cloner cloner_;
+  OuterForward outer_;
   std::vector<Tensor> stacked_;
   std::unordered_map<Tensor, Tensor, TensorHash> known_;
   std::unordered_map<const Node*, bool> invariant_;

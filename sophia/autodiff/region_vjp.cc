@@ -19,6 +19,10 @@ std::vector<Tensor> ActiveCaptures(const Region& region, const TensorSet& active
   return captures;
 }
 
+OuterForward OuterOf(Sweep& sweep, const Node& node) {
+  return {sweep.forward(), Graph::Current().current_region(), node.checkpoint};
+}
+
 // Which values of a scan get a cotangent.
 struct ScanParts {
   std::vector<size_t> carries;  // indices of carries
@@ -50,7 +54,7 @@ void ScanVjp(Sweep& sweep, Node& scan) {
   const ScanParts parts = PartsOf(sweep, scan);
   Region& body = *scan.regions[0];
   const std::vector<Node*> nodes = NodesFrom(body);
-  Region& outer_region = Graph::Current().current_region();
+  const OuterForward outer = OuterOf(sweep, scan);
 
   std::vector<Tensor> init;
   for (const size_t i : parts.carries) {
@@ -68,7 +72,7 @@ void ScanVjp(Sweep& sweep, Node& scan) {
   std::vector<Tensor> slices;
   for (const Tensor& x : xs) slices.push_back(AddParameter(reverse, SliceShape(x.shape())));
 
-  ScanForward forward(scan, reverse, sweep.forward(), outer_region);
+  ScanForward forward(scan, reverse, outer);
   Sweep inner(forward, sweep.active());
   {
     const RegionScope scope(reverse);
@@ -109,7 +113,7 @@ void ScanVjp(Sweep& sweep, Node& scan) {
 
 // Each branch of the reverse case computes its forward branch again.
 void CaseVjp(Sweep& sweep, Node& node) {
-  Region& outer_region = Graph::Current().current_region();
+  const OuterForward outer = OuterOf(sweep, node);
   std::vector<Tensor> captures;
   TensorSet seen;
   for (const auto& branch : node.regions) {
@@ -122,11 +126,11 @@ void CaseVjp(Sweep& sweep, Node& node) {
   for (int i = 0; i < static_cast<int>(node.results.size()); ++i) {
     cotangents.push_back(sweep.Cotangent({&node, i}));
   }
-  const Tensor index = sweep.forward().Get(node.inputs[0]);
+  const Tensor index = outer.Get(node.inputs[0]);
   std::vector<Branch> branches;
   for (const auto& branch : node.regions) {
     branches.emplace_back([&, region = branch.get()] {
-      RecomputeForward forward(*region, sweep.forward(), outer_region);
+      RecomputeForward forward(*region, outer);
       Sweep inner(forward, sweep.active());
       for (size_t i = 0; i < cotangents.size(); ++i) {
         inner.Add(region->results[i], cotangents[i]);
@@ -143,13 +147,13 @@ void CaseVjp(Sweep& sweep, Node& node) {
 
 // The callee is computed again in place.
 void CallVjp(Sweep& sweep, Node& call) {
-  Region& outer_region = Graph::Current().current_region();
+  const OuterForward outer = OuterOf(sweep, call);
   const Region& body = *Graph::Current().FindFunction(call.attrs.Get<std::string>("name"));
-  RecomputeForward forward(body, sweep.forward(), outer_region);
+  RecomputeForward forward(body, outer);
   TensorSet active;
   for (size_t i = 0; i < call.inputs.size(); ++i) {
     const Tensor parameter(body.parameters[i].get(), 0);
-    forward.Map(parameter, sweep.forward().Get(call.inputs[i]));
+    forward.Map(parameter, outer.Get(call.inputs[i]));
     if (sweep.IsActive(call.inputs[i])) active.insert(parameter);
   }
   const std::vector<Node*> nodes = NodesFrom(body);

@@ -67,8 +67,8 @@ class NodeContext : public VjpContext {
   NodeContext(Sweep& sweep, Node& node) : sweep_(sweep), node_(node) {}
 
   const Node& node() const override { return node_; }
-  Tensor In(int i) override { return sweep_.forward().Get(node_.inputs[static_cast<size_t>(i)]); }
-  Tensor Out(int i) override { return sweep_.forward().Get({&node_, i}); }
+  Tensor In(int i) override { return Get(node_.inputs[static_cast<size_t>(i)]); }
+  Tensor Out(int i) override { return Get({&node_, i}); }
   Tensor Grad(int i) override { return sweep_.Cotangent({&node_, i}); }
   bool Wants(int i) const override { return sweep_.IsActive(node_.inputs[static_cast<size_t>(i)]); }
   void Add(int i, const Tensor& cotangent) override {
@@ -76,6 +76,8 @@ class NodeContext : public VjpContext {
   }
 
  private:
+  Tensor Get(const Tensor& tensor) { return sweep_.forward().Get(tensor, node_.checkpoint); }
+
   Sweep& sweep_;
   Node& node_;
 };

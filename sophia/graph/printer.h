@@ -17,6 +17,8 @@ std::string ToStableHlo(const Graph& graph, std::string_view module_name = "soph
 // The tensors that a region's results need, nested regions included.
 using LiveSet = std::unordered_set<Tensor, TensorHash>;
 
+struct ScanLayout;
+
 // Writes one function, region by region. Ops with a `print` rule use it to write their line.
 class RegionPrinter {
  public:
@@ -51,7 +53,10 @@ class RegionPrinter {
   std::string Refs(const std::vector<Tensor>& tensors) const;
   // Opens a region's block; returns the names of its arguments.
   std::vector<std::string> OpenBlock(const std::vector<Shape>& shapes);
-  void PrintStep(const Node& scan, const std::vector<std::string>& arguments);
+  void PrintScanBody(const Node& node, const ScanLayout& layout);
+  // Writes the element `index` of a stacked value and returns its name.
+  std::string PrintSliceOf(const std::string& stacked, const Shape& shape, const std::string& index,
+                           const std::string& zero);
 
   const LiveSet& live_;
   std::unordered_map<Tensor, std::string, TensorHash> names_;

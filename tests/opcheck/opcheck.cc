@@ -6,6 +6,7 @@
 #include "sophia/autodiff/autodiff.h"
 #include "sophia/base/float_bits.h"
 #include "sophia/runtime/program.h"
+#include "tests/opcheck/programs.h"
 
 namespace sophia {
 namespace {
@@ -16,6 +17,8 @@ void AppendAs(std::vector<std::byte>& bytes, double value) {
   const auto* data = reinterpret_cast<const std::byte*>(&narrow);
   bytes.insert(bytes.end(), data, data + sizeof(T));
 }
+
+}  // namespace
 
 std::vector<std::byte> ToBytes(const HostValue& host) {
   std::vector<std::byte> bytes;
@@ -33,6 +36,22 @@ std::vector<std::byte> ToBytes(const HostValue& host) {
       case DType::kU32:
         AppendAs<uint32_t>(bytes, value);
         break;
+      case DType::kS64:
+        AppendAs<int64_t>(bytes, value);
+        break;
+      case DType::kU64:
+        AppendAs<uint64_t>(bytes, value);
+        break;
+      case DType::kS16:
+        AppendAs<int16_t>(bytes, value);
+        break;
+      case DType::kU16:
+        AppendAs<uint16_t>(bytes, value);
+        break;
+      case DType::kS8:
+        AppendAs<int8_t>(bytes, value);
+        break;
+      case DType::kU8:
       case DType::kBool:
         AppendAs<uint8_t>(bytes, value);
         break;
@@ -55,6 +74,8 @@ std::vector<std::byte> ToBytes(const HostValue& host) {
   return bytes;
 }
 
+namespace {
+
 template <typename T>
 double ReadAs(const std::byte* data) {
   T value;
@@ -72,8 +93,14 @@ double ReadValue(DType dtype, const std::byte* data) {
       return ReadAs<int32_t>(data);
     case DType::kU32:
       return ReadAs<uint32_t>(data);
+    case DType::kS64:
+      return ReadAs<int64_t>(data);
     case DType::kU64:
       return ReadAs<uint64_t>(data);
+    case DType::kS16:
+      return ReadAs<int16_t>(data);
+    case DType::kU16:
+      return ReadAs<uint16_t>(data);
     case DType::kS8:
       return ReadAs<int8_t>(data);
     case DType::kU8:
@@ -109,6 +136,8 @@ HostValue Draw(const Shape& shape, double low, double high, std::mt19937& random
   for (int64_t i = 0; i < shape.elements(); ++i) {
     double value = uniform(random);
     if (shape.dtype == DType::kF32) value = static_cast<float>(value);
+    if (shape.dtype == DType::kBF16) value = Bf16ToFloat(FloatToBf16(static_cast<float>(value)));
+    if (shape.dtype == DType::kF16) value = F16ToFloat(FloatToF16(static_cast<float>(value)));
     if (IsInteger(shape.dtype)) value = std::floor(value);
     if (shape.dtype == DType::kBool) value = value > 0.5 * (low + high) ? 1 : 0;
     host.values.push_back(value);
@@ -116,9 +145,8 @@ HostValue Draw(const Shape& shape, double low, double high, std::mt19937& random
   return host;
 }
 
-std::vector<HostValue> Execute(const pjrt::Client& client, const Graph& graph,
+std::vector<HostValue> Execute(const pjrt::Client& client, const Program& program,
                                const std::vector<HostValue>& inputs) {
-  const Program program = Program::Compile(client, graph);
   std::vector<pjrt::Buffer> buffers;
   for (const HostValue& input : inputs) {
     buffers.push_back(pjrt::Buffer::FromHost(client.default_device(), input.shape, ToBytes(input)));
@@ -150,13 +178,27 @@ std::vector<Tensor> AddInputs(Graph& graph, const std::vector<HostValue>& values
 
 }  // namespace
 
-std::vector<HostValue> RunForward(const pjrt::Client& client, const OpSample& sample,
-                                  const std::vector<HostValue>& inputs) {
+std::vector<OpSample> AllSamples() {
+  std::vector<OpSample> samples;
+  for (const OpDef* op : AllOps()) {
+    const std::vector<OpSample> own = op->samples();
+    samples.insert(samples.end(), own.begin(), own.end());
+  }
+  const std::vector<OpSample> programs = ProgramSamples();
+  samples.insert(samples.end(), programs.begin(), programs.end());
+  return samples;
+}
+
+std::vector<std::vector<HostValue>> RunForward(const pjrt::Client& client, const OpSample& sample,
+                                               const std::vector<std::vector<HostValue>>& inputs) {
   Graph graph;
-  const std::vector<Tensor> tensors = AddInputs(graph, inputs);
+  const std::vector<Tensor> tensors = AddInputs(graph, inputs.at(0));
   const Tracing tracing(graph);
   for (const Tensor& output : sample.call(tensors)) graph.AddOutput(output, {});
-  return Execute(client, graph, inputs);
+  const Program program = Program::Compile(client, graph);
+  std::vector<std::vector<HostValue>> outputs;
+  for (const auto& values : inputs) outputs.push_back(Execute(client, program, values));
+  return outputs;
 }
 
 OpRun RunSample(const pjrt::Client& client, const OpSample& sample, unsigned seed, bool wide,
@@ -167,33 +209,33 @@ OpRun RunSample(const pjrt::Client& client, const OpSample& sample, unsigned see
     if (wide && shape.dtype == DType::kF32) shape.dtype = DType::kF64;
     run.inputs.push_back(Draw(shape, sample.low, sample.high, random));
   }
-  run.outputs = RunForward(client, sample, run.inputs);
-  if (!differentiate) return run;
-
-  for (const HostValue& output : run.outputs) {
-    if (IsFloat(output.shape.dtype)) run.cotangents.push_back(Draw(output.shape, -1, 1, random));
+  if (!differentiate) {
+    run.outputs = RunForward(client, sample, {run.inputs})[0];
+    return run;
   }
   Graph graph;
-  std::vector<HostValue> values = run.inputs;
-  values.insert(values.end(), run.cotangents.begin(), run.cotangents.end());
   const std::vector<Tensor> inputs = AddInputs(graph, run.inputs);
-  const std::vector<Tensor> seeds = AddInputs(graph, run.cotangents);
   const Tracing tracing(graph);
   std::vector<Tensor> floats;
   for (const Tensor& input : inputs) {
     if (IsFloat(input.dtype())) floats.push_back(input);
   }
-  const VjpResult vjp = Vjp(
-      [&](std::span<const Tensor> arguments) {
-        std::vector<Tensor> outputs;
-        for (const Tensor& output : OfFloats(sample, inputs)(arguments)) {
-          if (IsFloat(output.dtype())) outputs.push_back(output);
-        }
-        return outputs;
-      },
-      floats);
+  const VjpResult vjp = Vjp(OfFloats(sample, inputs), floats);
+  std::vector<HostValue> values = run.inputs;
+  std::vector<Tensor> seeds;
+  for (const Tensor& output : vjp.outputs) {
+    graph.AddOutput(output, {});
+    seeds.emplace_back();
+    if (!IsFloat(output.dtype())) continue;
+    run.cotangents.push_back(Draw(output.shape(), -1, 1, random));
+    values.push_back(run.cotangents.back());
+    seeds.back() = graph.AddInput(output.shape(), {});
+  }
   for (const Tensor& gradient : vjp.pullback(seeds)) graph.AddOutput(gradient, {});
-  run.gradients = Execute(client, graph, values);
+  std::vector<HostValue> results = Execute(client, Program::Compile(client, graph), values);
+  const auto split = results.begin() + static_cast<int64_t>(vjp.outputs.size());
+  run.outputs.assign(results.begin(), split);
+  run.gradients.assign(split, results.end());
   return run;
 }
 

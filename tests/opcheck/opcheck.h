@@ -23,13 +23,19 @@ struct OpRun {
   std::vector<HostValue> gradients;   // of the float inputs
 };
 
+// The samples of every op and those of ProgramSamples().
+std::vector<OpSample> AllSamples();
+
+// Dense row-major bytes in the shape's element type.
+std::vector<std::byte> ToBytes(const HostValue& host);
+
 // Draws inputs from the sample's range and cotangents from [-1, 1] by `seed`, compiles and runs.
 // With `wide`, f32 inputs are traced as f64.
 OpRun RunSample(const pjrt::Client& client, const OpSample& sample, unsigned seed, bool wide,
                 bool differentiate);
 
-// The outputs for given inputs.
-std::vector<HostValue> RunForward(const pjrt::Client& client, const OpSample& sample,
-                                  const std::vector<HostValue>& inputs);
+// The outputs for each of several lists of inputs, of one program.
+std::vector<std::vector<HostValue>> RunForward(const pjrt::Client& client, const OpSample& sample,
+                                               const std::vector<std::vector<HostValue>>& inputs);
 
 }  // namespace sophia

@@ -1,4 +1,6 @@
 // Elementwise ops of two operands of one shape. Each block: rule, gradient, test range.
+#include <array>
+
 #include "sophia/graph/ops/creation.h"
 #include "sophia/graph/ops/elementwise.h"
 #include "sophia/graph/ops/op_lists.h"
@@ -32,13 +34,55 @@ std::vector<Shape> SameFloat(const ShapeArgs& args) {
 
 using BinaryFunction = Tensor (*)(Operand, Operand);
 
+constexpr std::array kFloats = {DType::kF32, DType::kBF16, DType::kF16};
+constexpr std::array kNumbers = {DType::kF32, DType::kBF16, DType::kF16, DType::kS32, DType::kU8};
+constexpr std::array kBits = {DType::kS32, DType::kU8, DType::kBool};
+constexpr std::array kIntegers = {DType::kS32, DType::kU32, DType::kU8};
+
+// One sample a type and one that broadcasts; the first has the op's own name. Where floats are
+// drawn from [low, high], integers are from 1 to 8.
 std::vector<OpSample> Binary(const std::string& name, BinaryFunction function, double low,
-                             double high, DType dtype = DType::kF32) {
+                             double high, std::span<const DType> dtypes) {
   const auto call = [function](std::span<const Tensor> in) {
     return std::vector{function(in[0], in[1])};
   };
-  return {{name, {{dtype, {3, 4}}, {dtype, {3, 4}}}, call, low, high},
-          {name + "/broadcast", {{dtype, {2, 1, 4}}, {dtype, {3, 1}}}, call, low, high}};
+  const DType first = dtypes[0];
+  std::vector<OpSample> samples = {
+      {name + "/broadcast", {{first, {2, 1, 4}}, {first, {3, 1}}}, call, low, high}};
+  for (const DType dtype : dtypes) {
+    const bool is_counted = IsFloat(first) && !IsFloat(dtype);
+    samples.push_back({dtype == first ? name : fmt::format("{}/{}", name, Name(dtype)),
+                       {{dtype, {3, 4}}, {dtype, {3, 4}}},
+                       call,
+                       is_counted ? 1 : low,
+                       is_counted ? 9 : high});
+  }
+  return samples;
+}
+
+// Truncates towards zero, whatever the signs.
+std::vector<OpSample> Quotients(const std::string& name, BinaryFunction function, double low,
+                                double high) {
+  std::vector<OpSample> samples = Binary(name, function, low, high, kNumbers);
+  samples.push_back({name + "/signs",
+                     {{DType::kS32, {5, 5}}, {DType::kS32, {5, 5}}},
+                     [function](std::span<const Tensor> in) {
+                       return std::vector{function(in[0], Select(Eq(in[1], 0.0), 1.0, in[1]))};
+                     },
+                     -9,
+                     9});
+  return samples;
+}
+
+// An operand against itself: the halves of the gradient add up.
+std::vector<OpSample> Extrema(const std::string& name, BinaryFunction function) {
+  std::vector<OpSample> samples = Binary(name, function, -2, 2, kNumbers);
+  samples.push_back({.name = name + "/ties",
+                     .inputs = {{DType::kF32, {5}}},
+                     .call = [function](std::span<const Tensor> in) {
+                       return std::vector{function(in[0], in[0])};
+                     }});
+  return samples;
 }
 
 constinit const OpDef kAdd = Op({
@@ -50,7 +94,7 @@ constinit const OpDef kAdd = Op({
           c.Add(0, c.Grad(0));
           c.Add(1, c.Grad(0));
         },
-    .samples = [] { return Binary("add", Add, -2, 2); },
+    .samples = [] { return Binary("add", Add, -2, 2, kNumbers); },
 });
 
 constinit const OpDef kSub = Op({
@@ -62,7 +106,7 @@ constinit const OpDef kSub = Op({
           c.Add(0, c.Grad(0));
           if (c.Wants(1)) c.Add(1, -c.Grad(0));
         },
-    .samples = [] { return Binary("sub", Sub, -2, 2); },
+    .samples = [] { return Binary("sub", Sub, -2, 2, kNumbers); },
 });
 
 constinit const OpDef kMul = Op({
@@ -74,7 +118,7 @@ constinit const OpDef kMul = Op({
           if (c.Wants(0)) c.Add(0, c.Grad(0) * c.In(1));
           if (c.Wants(1)) c.Add(1, c.Grad(0) * c.In(0));
         },
-    .samples = [] { return Binary("mul", Mul, -2, 2); },
+    .samples = [] { return Binary("mul", Mul, -2, 2, kNumbers); },
 });
 
 // d(a/b) = da/b - (a/b) db/b
@@ -87,7 +131,7 @@ constinit const OpDef kDiv = Op({
           if (c.Wants(0)) c.Add(0, c.Grad(0) / c.In(1));
           if (c.Wants(1)) c.Add(1, -(c.Grad(0) * c.Out(0)) / c.In(1));
         },
-    .samples = [] { return Binary("div", Div, 0.5, 2); },
+    .samples = [] { return Quotients("div", Div, 0.5, 2); },
 });
 
 // a rem b = a - b trunc(a/b), and trunc is flat.
@@ -103,49 +147,53 @@ constinit const OpDef kRem = Op({
             c.Add(1, -(c.Grad(0) * (Sign(quotient) * Floor(Abs(quotient)))));
           }
         },
-    .samples = [] { return Binary("rem", Rem, 1.1, 1.9); },
+    .samples = [] { return Quotients("rem", Rem, 1.1, 1.9); },
 });
 
-// d a^b = b a^(b-1) da + a^b log(a) db
+// d a^b = b a^(b-1) da + a^b log(a) db, where 0 a^-1 and 0 log(0) count as 0.
 constinit const OpDef kPow = Op({
     .name = "pow",
     .mlir = "stablehlo.power",
     .shape = SameFloat,
     .vjp =
         [](VjpContext& c) {
-          if (c.Wants(0)) c.Add(0, c.Grad(0) * (c.In(1) * Pow(c.In(0), c.In(1) - 1.0)));
-          if (c.Wants(1)) c.Add(1, c.Grad(0) * (c.Out(0) * Log(c.In(0))));
+          if (c.Wants(0)) {
+            const Tensor less = Select(Eq(c.In(1), 0.0), 1.0, c.In(1) - 1.0);
+            c.Add(0, c.Grad(0) * (c.In(1) * Pow(c.In(0), less)));
+          }
+          if (c.Wants(1)) {
+            const Tensor log = Log(Select(Eq(c.In(0), 0.0), 1.0, c.In(0)));
+            c.Add(1, c.Grad(0) * (c.Out(0) * log));
+          }
         },
-    .samples = [] { return Binary("pow", Pow, 0.5, 2); },
+    .samples = [] { return Binary("pow", Pow, 0.5, 2, kFloats); },
 });
 
-// Ties share the gradient, as in JAX.
-Tensor ExtremumGradient(VjpContext& c, int chosen) {
-  const Tensor a = c.In(chosen);
-  const Tensor b = c.In(1 - chosen);
-  const Tensor share = Select(Eq(a, b), FullLike(a, 0.5), Convert(Eq(a, c.Out(0)), a.dtype()));
-  return c.Grad(0) * share;
-}
-
-void ExtremumVjp(VjpContext& c) {
-  if (c.Wants(0)) c.Add(0, ExtremumGradient(c, 0));
-  if (c.Wants(1)) c.Add(1, ExtremumGradient(c, 1));
+// The operand that lies beyond the other takes the gradient; ties share it, as in JAX.
+void ExtremumVjp(VjpContext& c, Tensor (*beyond)(Operand, Operand)) {
+  for (const int i : {0, 1}) {
+    if (!c.Wants(i)) continue;
+    const Tensor own = c.In(i);
+    const Tensor other = c.In(1 - i);
+    const Tensor chosen = Convert(beyond(own, other), own.dtype());
+    c.Add(i, c.Grad(0) * Select(Eq(own, other), FullLike(own, 0.5), chosen));
+  }
 }
 
 constinit const OpDef kMax = Op({
     .name = "max",
     .mlir = "stablehlo.maximum",
     .shape = SameShape,
-    .vjp = ExtremumVjp,
-    .samples = [] { return Binary("max", Max, -2, 2); },
+    .vjp = [](VjpContext& c) { ExtremumVjp(c, Gt); },
+    .samples = [] { return Extrema("max", Max); },
 });
 
 constinit const OpDef kMin = Op({
     .name = "min",
     .mlir = "stablehlo.minimum",
     .shape = SameShape,
-    .vjp = ExtremumVjp,
-    .samples = [] { return Binary("min", Min, -2, 2); },
+    .vjp = [](VjpContext& c) { ExtremumVjp(c, Lt); },
+    .samples = [] { return Extrema("min", Min); },
 });
 
 // d atan2(y, x) = (x dy - y dx) / (x^2 + y^2)
@@ -161,7 +209,7 @@ constinit const OpDef kAtan2 = Op({
           if (c.Wants(0)) c.Add(0, scaled * x);
           if (c.Wants(1)) c.Add(1, -(scaled * y));
         },
-    .samples = [] { return Binary("atan2", Atan2, 0.5, 2); },
+    .samples = [] { return Binary("atan2", Atan2, 0.5, 2, kFloats); },
 });
 
 constinit const OpDef kAnd = Op({
@@ -169,7 +217,7 @@ constinit const OpDef kAnd = Op({
     .mlir = "stablehlo.and",
     .shape = SameBits,
     .gradient = OpDef::Gradient::kNone,
-    .samples = [] { return Binary("and", And, 0, 100, DType::kS32); },
+    .samples = [] { return Binary("and", And, 0, 100, kBits); },
 });
 
 constinit const OpDef kOr = Op({
@@ -177,7 +225,7 @@ constinit const OpDef kOr = Op({
     .mlir = "stablehlo.or",
     .shape = SameBits,
     .gradient = OpDef::Gradient::kNone,
-    .samples = [] { return Binary("or", Or, 0, 100, DType::kS32); },
+    .samples = [] { return Binary("or", Or, 0, 100, kBits); },
 });
 
 constinit const OpDef kXor = Op({
@@ -185,7 +233,7 @@ constinit const OpDef kXor = Op({
     .mlir = "stablehlo.xor",
     .shape = SameBits,
     .gradient = OpDef::Gradient::kNone,
-    .samples = [] { return Binary("xor", Xor, 0, 100, DType::kU32); },
+    .samples = [] { return Binary("xor", Xor, 0, 100, kBits); },
 });
 
 constinit const OpDef kShiftLeft = Op({
@@ -193,7 +241,7 @@ constinit const OpDef kShiftLeft = Op({
     .mlir = "stablehlo.shift_left",
     .shape = SameBits,
     .gradient = OpDef::Gradient::kNone,
-    .samples = [] { return Binary("shift_left", ShiftLeft, 0, 12, DType::kS32); },
+    .samples = [] { return Binary("shift_left", ShiftLeft, 0, 12, kIntegers); },
 });
 
 constinit const OpDef kShiftRightLogical = Op({
@@ -201,7 +249,7 @@ constinit const OpDef kShiftRightLogical = Op({
     .mlir = "stablehlo.shift_right_logical",
     .shape = SameBits,
     .gradient = OpDef::Gradient::kNone,
-    .samples = [] { return Binary("shift_right_logical", ShiftRightLogical, 0, 12, DType::kU32); },
+    .samples = [] { return Binary("shift_right_logical", ShiftRightLogical, 0, 12, kIntegers); },
 });
 
 constinit const OpDef kShiftRightArithmetic = Op({
@@ -210,7 +258,7 @@ constinit const OpDef kShiftRightArithmetic = Op({
     .shape = SameBits,
     .gradient = OpDef::Gradient::kNone,
     .samples =
-        [] { return Binary("shift_right_arithmetic", ShiftRightArithmetic, 0, 12, DType::kS32); },
+        [] { return Binary("shift_right_arithmetic", ShiftRightArithmetic, 0, 12, kIntegers); },
 });
 
 Tensor ApplyBinary(const OpDef& op, const Operand& a, const Operand& b) {

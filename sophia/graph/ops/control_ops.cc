@@ -4,6 +4,7 @@
 #include "sophia/graph/ops/creation.h"
 #include "sophia/graph/ops/op_lists.h"
 #include "sophia/graph/ops/op_util.h"
+#include "sophia/graph/ops/reduce_ops.h"
 #include "sophia/graph/ops/shape_ops.h"
 #include "sophia/graph/printer.h"
 
@@ -102,14 +103,46 @@ std::vector<OpSample> WhileSamples() {
                               },
                               {Scalar(DType::kS32, 0), in[0]});
                },
+           .differentiable = false},
+          {.name = "while/closure",
+           .inputs = {{DType::kF32, {3}}, {DType::kF32, {3}}},
+           .call =
+               [](In in) {
+                 const Tensor limit = Sum(in[1] * in[1]) * 20.0;
+                 return While([&](In state) { return Lt(Sum(state[0]), limit); },
+                              [&](In state) { return Out{state[0] * 2.0 + in[1]}; }, {in[0]});
+               },
+           .low = 0.5,
            .differentiable = false}};
 }
 
 std::vector<OpSample> CaseSamples() {
-  return {{.name = "case", .inputs = {{DType::kF32, {3}}, {DType::kF32, {3}}}, .call = [](In in) {
+  return {
+      {.name = "case",
+       .inputs = {{DType::kF32, {3}}, {DType::kF32, {3}}},
+       .call =
+           [](In in) {
              return Case(Scalar(DType::kS32, 1),
                          {[&] { return Out{Sin(in[0])}; }, [&] { return Out{in[0] * in[1]}; }});
-           }}};
+           }},
+      // The first, the last, and the last again for an index beyond.
+      {.name = "case/three", .inputs = {{DType::kF32, {3}}, {DType::kF32, {3}}}, .call = [](In in) {
+         Out outputs;
+         for (const double index : {0, 2, 9}) {
+           const Out results =
+               Case(Scalar(DType::kS32, index), {[&] {
+                                                   return Out{Sin(in[0]), in[1]};
+                                                 },
+                                                 [&] {
+                                                   return Out{in[0], in[0]};
+                                                 },
+                                                 [&] {
+                                                   return Out{in[0] * in[1], Exp(in[1])};
+                                                 }});
+           outputs.insert(outputs.end(), results.begin(), results.end());
+         }
+         return outputs;
+       }}};
 }
 
 std::vector<OpSample> CallSamples() {

@@ -17,7 +17,8 @@ using Predicate = std::function<Tensor(std::span<const Tensor>)>;
 std::vector<Tensor> While(const Predicate& condition, const TensorFunction& body,
                           const std::vector<Tensor>& init, Loc loc = Loc::current());
 
-// Runs branches[index] (index: s32 scalar, clamped). Branches return tensors of equal shapes.
+// Runs branches[index] (an s32 scalar), the last one for an index out of range. Branches return
+// tensors of equal shapes.
 using Branch = std::function<std::vector<Tensor>()>;
 std::vector<Tensor> Case(const Tensor& index, const std::vector<Branch>& branches,
                          Loc loc = Loc::current());

@@ -164,6 +164,45 @@ constinit const OpDef kDotGeneral = Op({
                                             .lhs_contract = {3, 0},
                                             .rhs_contract = {4, 2}})};
                    }},
+              {.name = "dot_general/free_dims",
+               .inputs = {{DType::kF32, {2, 3, 4}}, {DType::kF32, {5, 4, 6}}},
+               .call =
+                   [](In in) {
+                     return Out{
+                         DotGeneral(in[0], in[1], {.lhs_contract = {2}, .rhs_contract = {1}})};
+                   }},
+              {.name = "dot_general/contract_order",
+               .inputs = {{DType::kF32, {3, 2, 5, 4}}, {DType::kF32, {5, 6, 3, 7}}},
+               .call =
+                   [](In in) {
+                     return Out{DotGeneral(in[0], in[1],
+                                           {.lhs_contract = {0, 2}, .rhs_contract = {2, 0}})};
+                   }},
+              {.name = "dot_general/batch_order",
+               .inputs = {{DType::kF32, {3, 4, 2, 5}}, {DType::kF32, {2, 5, 6, 3}}},
+               .call =
+                   [](In in) {
+                     return Out{DotGeneral(in[0], in[1],
+                                           {.lhs_batch = {2, 0},
+                                            .rhs_batch = {0, 3},
+                                            .lhs_contract = {3},
+                                            .rhs_contract = {1}})};
+                   }},
+              {.name = "dot_general/outer",
+               .inputs = {{DType::kF32, {3}}, {DType::kF32, {2, 4}}},
+               .call = [](In in) { return Out{DotGeneral(in[0], in[1], {})}; }},
+              {.name = "dot_general/narrow",
+               .inputs = {{DType::kBF16, {3, 5}}, {DType::kBF16, {5, 4}}},
+               .call =
+                   [](In in) {
+                     return Out{MatMul(in[0], in[1]),
+                                MatMul(in[0], in[1], {.result = DType::kF32})};
+                   }},
+              {.name = "dot_general/s8",
+               .inputs = {{DType::kS8, {3, 5}}, {DType::kS8, {5, 4}}},
+               .call = [](In in) { return Out{MatMul(in[0], in[1], {.result = DType::kS32})}; },
+               .low = -128,
+               .high = 128},
               {.name = "dot_general/bf16",
                .inputs = {{DType::kF32, {3, 5}}, {DType::kF32, {5, 4}}},
                .call =

@@ -109,6 +109,22 @@ std::string GatherAttributes(const Node& node) {
 // Indices for the samples: rows 2, 0, 2 of an operand.
 Tensor TestIndices() { return ConstantS32({3}, {2, 0, 2}); }
 
+GatherDims WindowDims() {
+  return {.offset_dims = {1, 2, 3}, .start_index_map = {0, 1}, .index_vector_dim = 1};
+}
+
+// For each of two batch elements four rows of an operand [2, 5, 3].
+Tensor BatchIndices() { return ConstantS32({2, 4}, {0, 4, 2, 4, 3, 3, 1, 0}); }
+
+GatherDims BatchDims() {
+  return {.offset_dims = {2},
+          .collapsed_slice_dims = {1},
+          .operand_batching_dims = {0},
+          .start_indices_batching_dims = {0},
+          .start_index_map = {1},
+          .index_vector_dim = 2};
+}
+
 constinit const OpDef kGather = Op({
     .name = "gather",
     .mlir = "stablehlo.gather",
@@ -130,6 +146,23 @@ constinit const OpDef kGather = Op({
                .call =
                    [](In in) {
                      return Out{Take(in[0], Reshape(TestIndices(), {3, 1}), 1)};
+                   }},
+              {.name = "gather/bf16",
+               .inputs = {{DType::kBF16, {4, 3}}},
+               .call = [](In in) { return Out{Take(in[0], TestIndices(), 0)}; }},
+              // Windows of 2 by 2 whose corners are given.
+              {.name = "gather/windows",
+               .inputs = {{DType::kF32, {4, 5, 3}}},
+               .call =
+                   [](In in) {
+                     return Out{Gather(in[0], ConstantS32({3, 2}, {0, 1, 2, 3, 2, 3}), WindowDims(),
+                                       {2, 2, 3})};
+                   }},
+              {.name = "gather/batching",
+               .inputs = {{DType::kF32, {2, 5, 3}}},
+               .call =
+                   [](In in) {
+                     return Out{Gather(in[0], BatchIndices(), BatchDims(), {1, 1, 3})};
                    }},
               {.name = "gather/take_along_axis",
                .inputs = {{DType::kF32, {3, 5}}},
@@ -223,6 +256,26 @@ constinit const OpDef kScatter = Op({
           return std::vector<OpSample>{
               {.name = "scatter/add",
                .inputs = {{DType::kF32, {4, 3}}, {DType::kF32, {3, 3}}},
+               .call =
+                   [](In in) {
+                     return Out{Scatter(in[0], TestIndices(), in[1], RowDims(), ScatterMode::kAdd)};
+                   }},
+              {.name = "scatter/add_windows",
+               .inputs = {{DType::kF32, {4, 5, 3}}, {DType::kF32, {3, 2, 2, 3}}},
+               .call =
+                   [](In in) {
+                     return Out{Scatter(in[0], ConstantS32({3, 2}, {0, 1, 2, 3, 1, 2}), in[1],
+                                        WindowDims(), ScatterMode::kAdd)};
+                   }},
+              {.name = "scatter/add_batching",
+               .inputs = {{DType::kF32, {2, 5, 3}}, {DType::kF32, {2, 4, 3}}},
+               .call =
+                   [](In in) {
+                     return Out{
+                         Scatter(in[0], BatchIndices(), in[1], BatchDims(), ScatterMode::kAdd)};
+                   }},
+              {.name = "scatter/add_s32",
+               .inputs = {{DType::kS32, {4, 3}}, {DType::kS32, {3, 3}}},
                .call =
                    [](In in) {
                      return Out{Scatter(in[0], TestIndices(), in[1], RowDims(), ScatterMode::kAdd)};

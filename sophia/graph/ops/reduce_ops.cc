@@ -2,6 +2,7 @@
 #include "sophia/graph/ops/reduce_ops.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <numeric>
@@ -79,16 +80,34 @@ double Highest(DType dtype) {
 
 using ReduceFunction = Tensor (*)(const Tensor&, const Dims&, ReduceOptions, Loc);
 
+// One sample a type; the first has the op's own name.
 std::vector<OpSample> Reductions(const std::string& name, ReduceFunction function,
-                                 DType dtype = DType::kF32) {
-  return {{.name = name,
-           .inputs = {{dtype, {3, 4, 2}}},
-           .call =
-               [function](In in) {
-                 return Out{function(in[0], {0, -1}, {}, Loc::current()),
-                            function(in[0], {1}, {.keep_dims = true}, Loc::current())};
-               },
-           .low = dtype == DType::kBool ? 0.0 : -2.0}};
+                                 std::span<const DType> dtypes) {
+  std::vector<OpSample> samples;
+  for (const DType dtype : dtypes) {
+    samples.push_back({.name = dtype == dtypes[0] ? name : fmt::format("{}/{}", name, Name(dtype)),
+                       .inputs = {{dtype, {3, 4, 2}}},
+                       .call =
+                           [function](In in) {
+                             return Out{function(in[0], {0, -1}, {}, Loc::current()),
+                                        function(in[0], {1}, {.keep_dims = true}, Loc::current()),
+                                        function(in[0], {0, 1, 2}, {}, Loc::current())};
+                           },
+                       .low = dtype == DType::kBool ? 0.0 : -2.0});
+  }
+  return samples;
+}
+
+constexpr std::array kBool = {DType::kBool};
+constexpr std::array kNumbers = {DType::kF32, DType::kBF16, DType::kS32};
+
+// With ties: the shares of equal elements add up.
+std::vector<OpSample> Extrema(const std::string& name, ReduceFunction function) {
+  std::vector<OpSample> samples = Reductions(name, function, kNumbers);
+  samples.push_back({.name = name + "/ties", .inputs = {{DType::kF32, {3}}}, .call = [=](In in) {
+                       return Out{function(BroadcastTo(in[0], {4, 3}), {0}, {}, Loc::current())};
+                     }});
+  return samples;
 }
 
 constinit const OpDef kReduceSum = Op({
@@ -97,7 +116,7 @@ constinit const OpDef kReduceSum = Op({
     .vjp = [](VjpContext& c) { c.Add(0, Spread(c.Grad(0), c.node())); },
     .print = [](const Node& node,
                 RegionPrinter& printer) { PrintReduce(node, printer, "stablehlo.add", 0); },
-    .samples = [] { return Reductions("reduce_sum", Sum); },
+    .samples = [] { return Reductions("reduce_sum", Sum, kNumbers); },
 });
 
 // d prod = prod / x, so zeros in x are not supported by the gradient.
@@ -107,7 +126,7 @@ constinit const OpDef kReduceProd = Op({
     .vjp = [](VjpContext& c) { c.Add(0, Spread(c.Grad(0) * c.Out(0), c.node()) / c.In(0)); },
     .print = [](const Node& node,
                 RegionPrinter& printer) { PrintReduce(node, printer, "stablehlo.multiply", 1); },
-    .samples = [] { return Reductions("reduce_prod", Prod); },
+    .samples = [] { return Reductions("reduce_prod", Prod, kNumbers); },
 });
 
 // Elements that tie share the gradient equally, as in JAX.
@@ -126,7 +145,7 @@ constinit const OpDef kReduceMax = Op({
         [](const Node& node, RegionPrinter& printer) {
           PrintReduce(node, printer, "stablehlo.maximum", Lowest(node.results[0].dtype));
         },
-    .samples = [] { return Reductions("reduce_max", ReduceMax); },
+    .samples = [] { return Extrema("reduce_max", ReduceMax); },
 });
 
 constinit const OpDef kReduceMin = Op({
@@ -137,7 +156,7 @@ constinit const OpDef kReduceMin = Op({
         [](const Node& node, RegionPrinter& printer) {
           PrintReduce(node, printer, "stablehlo.minimum", Highest(node.results[0].dtype));
         },
-    .samples = [] { return Reductions("reduce_min", ReduceMin); },
+    .samples = [] { return Extrema("reduce_min", ReduceMin); },
 });
 
 constinit const OpDef kReduceAnd = Op({
@@ -146,7 +165,7 @@ constinit const OpDef kReduceAnd = Op({
     .gradient = OpDef::Gradient::kNone,
     .print = [](const Node& node,
                 RegionPrinter& printer) { PrintReduce(node, printer, "stablehlo.and", 1); },
-    .samples = [] { return Reductions("reduce_and", All, DType::kBool); },
+    .samples = [] { return Reductions("reduce_and", All, kBool); },
 });
 
 constinit const OpDef kReduceOr = Op({
@@ -155,7 +174,7 @@ constinit const OpDef kReduceOr = Op({
     .gradient = OpDef::Gradient::kNone,
     .print = [](const Node& node,
                 RegionPrinter& printer) { PrintReduce(node, printer, "stablehlo.or", 0); },
-    .samples = [] { return Reductions("reduce_or", Any, DType::kBool); },
+    .samples = [] { return Reductions("reduce_or", Any, kBool); },
 });
 
 Tensor ApplyReduce(const OpDef& op, const Tensor& x, const Dims& axes, ReduceOptions options,

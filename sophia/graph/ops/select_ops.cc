@@ -16,7 +16,8 @@ std::vector<OpSample> CompareSamples() {
   std::vector<OpSample> samples;
   for (const Row& row :
        {Row{"eq", Eq}, {"ne", Ne}, {"lt", Lt}, {"le", Le}, {"gt", Gt}, {"ge", Ge}}) {
-    for (const DType dtype : {DType::kF32, DType::kS32, DType::kU32}) {
+    for (const DType dtype :
+         {DType::kF32, DType::kBF16, DType::kS32, DType::kU32, DType::kU8, DType::kBool}) {
       samples.push_back(
           {fmt::format("compare/{}/{}", row.name, Name(dtype)),
            {{dtype, {4, 3}}, {dtype, {4, 3}}},
@@ -77,13 +78,19 @@ constinit const OpDef kSelect = Op({
           return std::vector<OpSample>{
               {.name = "select",
                .inputs = {{DType::kF32, {3, 4}}, {DType::kF32, {3, 4}}, {DType::kF32, {4}}},
+               .call =
+                   [](std::span<const Tensor> in) {
+                     return std::vector{Select(Gt(in[0], 0.0), in[1], in[2])};
+                   }},
+              {.name = "select/s32",
+               .inputs = {{DType::kS32, {3, 4}}, {DType::kS32, {3, 4}}},
                .call = [](std::span<const Tensor> in) {
-                 return std::vector{Select(Gt(in[0], 0.0), in[1], in[2])};
+                 return std::vector{Select(Lt(in[0], in[1]), in[0], 7.0)};
                }}};
         },
 });
 
-// The gradient of x passes where x lies within the bounds; bounds are not differentiated.
+// The gradient goes to x where it lies within the bounds, else to the bound that it crosses.
 constinit const OpDef kClamp = Op({
     .name = "clamp",
     .mlir = "stablehlo.clamp",
@@ -106,11 +113,23 @@ constinit const OpDef kClamp = Op({
         },
     .samples =
         [] {
-          return std::vector<OpSample>{{.name = "clamp",
-                                        .inputs = {{DType::kF32, {3, 4}}},
-                                        .call = [](std::span<const Tensor> in) {
-                                          return std::vector{Clamp(-0.5, in[0], 0.75)};
-                                        }}};
+          const auto numbers = [](std::span<const Tensor> in) {
+            return std::vector{Clamp(-0.5, in[0], 0.75)};
+          };
+          return std::vector<OpSample>{
+              {.name = "clamp", .inputs = {{DType::kF32, {3, 4}}}, .call = numbers},
+              {.name = "clamp/bf16", .inputs = {{DType::kBF16, {3, 4}}}, .call = numbers},
+              {.name = "clamp/bounds",
+               .inputs = {{DType::kF32, {3, 4}}, {DType::kF32, {3, 4}}, {DType::kF32, {}}},
+               .call =
+                   [](std::span<const Tensor> in) {
+                     return std::vector{Clamp(in[0] * 0.2 - 0.5, in[1], in[2] * 0.2 + 0.5)};
+                   }},
+              {.name = "clamp/s32",
+               .inputs = {{DType::kS32, {3, 4}}},
+               .call = [](std::span<const Tensor> in) { return std::vector{Clamp(-3, in[0], 4)}; },
+               .low = -9,
+               .high = 9}};
         },
 });
 

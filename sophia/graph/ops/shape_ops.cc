@@ -34,9 +34,24 @@ constinit const OpDef kConvert = Op({
                                .step = 0.25,
                                .tolerance = Info(to).bits == 8 ? 0.2 : 0.02});
           }
-          samples.push_back({.name = "convert/s32/f32",
-                             .inputs = {{DType::kS32, {4}}},
-                             .call = [](In in) { return Out{Convert(in[0], DType::kF32)}; }});
+          for (const auto& [from, to] :
+               std::vector<std::pair<DType, DType>>{{DType::kS32, DType::kF32},
+                                                    {DType::kS32, DType::kU8},
+                                                    {DType::kS32, DType::kBool},
+                                                    {DType::kU8, DType::kBF16},
+                                                    {DType::kBool, DType::kF32},
+                                                    {DType::kU8, DType::kS32},
+                                                    {DType::kBF16, DType::kF32},
+                                                    {DType::kBF16, DType::kF16},
+                                                    {DType::kF16, DType::kBF16},
+                                                    {DType::kF8E4M3FN, DType::kBF16},
+                                                    {DType::kF8E5M2, DType::kF32}}) {
+            samples.push_back({.name = fmt::format("convert/{}/{}", Name(from), Name(to)),
+                               .inputs = {{from, {4, 3}}},
+                               .call = [to = to](In in) { return Out{Convert(in[0], to)}; },
+                               .low = 0,
+                               .high = 9});
+          }
           return samples;
         },
 });
@@ -67,6 +82,11 @@ constinit const OpDef kBitcastConvert = Op({
               {.name = "bitcast_convert/f32/s32",
                .inputs = {{DType::kF32, {3}}},
                .call = [](In in) { return Out{BitcastConvert(in[0], DType::kS32)}; }},
+              {.name = "bitcast_convert/u8/u16",
+               .inputs = {{DType::kU8, {3, 2}}},
+               .call = [](In in) { return Out{BitcastConvert(in[0], DType::kU16)}; },
+               .low = 0,
+               .high = 255},
               {.name = "bitcast_convert/u32/u8",
                .inputs = {{DType::kU32, {3}}},
                .call = [](In in) { return Out{BitcastConvert(in[0], DType::kU8)}; },
@@ -122,6 +142,12 @@ constinit const OpDef kBroadcastInDim = Op({
                .call =
                    [](In in) {
                      return Out{BroadcastInDim(in[0], {2, 3, 4}, {1, 2})};
+                   }},
+              {.name = "broadcast_in_dim/bf16",
+               .inputs = {{DType::kBF16, {1, 3}}},
+               .call =
+                   [](In in) {
+                     return Out{BroadcastTo(in[0], {2, 4, 3})};
                    }},
               {.name = "broadcast_in_dim/scalar", .inputs = {{DType::kF32, {}}}, .call = [](In in) {
                  return Out{BroadcastTo(in[0], {2, 3})};
@@ -246,8 +272,14 @@ constinit const OpDef kConcatenate = Op({
           return std::vector<OpSample>{
               {.name = "concatenate",
                .inputs = {{DType::kF32, {2, 3}}, {DType::kF32, {2, 1}}, {DType::kF32, {2, 2}}},
+               .call =
+                   [](In in) {
+                     return Out{Concatenate({in[0], in[1], in[2]}, -1)};
+                   }},
+              {.name = "concatenate/s32",
+               .inputs = {{DType::kS32, {1, 3}}, {DType::kS32, {2, 3}}},
                .call = [](In in) {
-                 return Out{Concatenate({in[0], in[1], in[2]}, -1)};
+                 return Out{Concatenate({in[0], in[1], in[0]}, 0)};
                }}};
         },
 });
@@ -306,6 +338,17 @@ constinit const OpDef kPad = Op({
                    [](In in) {
                      return Out{Pad(in[0], in[1], {1, 0}, {0, 2}, {0, 1})};
                    }},
+              {.name = "pad/interior_negative",
+               .inputs = {{DType::kF32, {4, 5}}, {DType::kF32, {}}},
+               .call =
+                   [](In in) {
+                     return Out{Pad(in[0], in[1], {-2, 2}, {1, -3}, {1, 2})};
+                   }},
+              {.name = "pad/u8",
+               .inputs = {{DType::kU8, {3}}},
+               .call = [](In in) { return Out{Pad(in[0], Scalar(DType::kU8, 9), {1}, {2}, {1})}; },
+               .low = 0,
+               .high = 9},
               {.name = "pad/negative", .inputs = {{DType::kF32, {4, 5}}}, .call = [](In in) {
                  return Out{Pad(in[0], Scalar(in[0].dtype(), 0), {-1, 2}, {1, -2}, {0, 0})};
                }}};

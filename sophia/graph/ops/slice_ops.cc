@@ -152,12 +152,19 @@ constinit const OpDef kDynamicUpdateSlice = Op({
         },
     .samples =
         [] {
-          return std::vector<OpSample>{{.name = "dynamic_update_slice",
-                                        .inputs = {{DType::kF32, {4, 7}}, {DType::kF32, {2, 3}}},
-                                        .call = [](In in) {
-                                          return Out{
-                                              DynamicUpdateSlice(in[0], in[1], TestStarts(1, 3))};
-                                        }}};
+          const auto call = [](int32_t row, int32_t column) {
+            return [=](In in) {
+              return Out{DynamicUpdateSlice(in[0], in[1], TestStarts(row, column))};
+            };
+          };
+          const auto inputs = [](DType dtype) {
+            return std::vector<Shape>{{dtype, {4, 7}}, {dtype, {2, 3}}};
+          };
+          return std::vector<OpSample>{
+              {"dynamic_update_slice", inputs(DType::kF32), call(1, 3)},
+              {"dynamic_update_slice/clamped", inputs(DType::kF32), call(-1, 6)},
+              {"dynamic_update_slice/bf16", inputs(DType::kBF16), call(2, 0)},
+              {"dynamic_update_slice/s32", inputs(DType::kS32), call(0, 4)}};
         },
 });
 

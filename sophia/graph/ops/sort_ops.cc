@@ -80,6 +80,17 @@ constinit const OpDef kSort = Op({
           return std::vector<OpSample>{{.name = "sort",
                                         .inputs = {{DType::kF32, {3, 5}}},
                                         .call = [](In in) { return Sort({in[0]}, {.axis = 0}); }},
+                                       {.name = "sort/s32",
+                                        .inputs = {{DType::kS32, {3, 5}}, {DType::kF32, {3, 5}}},
+                                        .call =
+                                            [](In in) {
+                                              return Sort({in[0], in[1]});
+                                            }},
+                                       {.name = "sort/argsort",
+                                        .inputs = {{DType::kU8, {7}}},
+                                        .call = [](In in) { return Out{ArgSort(in[0])}; },
+                                        .low = 0,
+                                        .high = 5},
                                        {.name = "sort/descending_pair",
                                         .inputs = {{DType::kF32, {3, 5}}, {DType::kF32, {3, 5}}},
                                         .call = [](In in) {

@@ -303,9 +303,7 @@ std::vector<Tensor> CustomCall(const std::string& target, const std::vector<Tens
 
 std::vector<Tensor> CustomVjp(const std::vector<Tensor>& primals, const CustomForward& forward,
                               CustomBackward backward, Loc loc) {
-  std::vector<Tensor> stopped;
-  for (const Tensor& primal : primals) stopped.push_back(StopGradient(primal, loc));
-  const CustomVjpOutput result = forward(stopped);
+  const CustomVjpOutput result = forward(primals);
   auto rule = std::make_shared<CustomVjpRule>();
   rule->backward = std::move(backward);
   rule->primals = primals.size();

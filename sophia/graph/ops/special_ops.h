@@ -39,7 +39,8 @@ std::vector<Tensor> CustomCall(const std::string& target, const std::vector<Tens
                                const std::vector<Shape>& results,
                                const CustomCallOptions& options = {}, Loc loc = Loc::current());
 
-// A function with a hand-written gradient (jax.custom_vjp).
+// A function with a hand-written gradient (jax.custom_vjp). A second derivative goes through
+// `backward` and the residuals.
 struct CustomVjpOutput {
   std::vector<Tensor> outputs;
   std::vector<Tensor> residuals;

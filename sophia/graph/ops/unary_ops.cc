@@ -1,4 +1,6 @@
 // Elementwise ops of one operand. Each block: rule, gradient, test range, function.
+#include <array>
+
 #include "sophia/graph/ops/elementwise.h"
 #include "sophia/graph/ops/op_lists.h"
 #include "sophia/graph/ops/op_util.h"
@@ -34,16 +36,25 @@ std::vector<Shape> FloatToBool(const ShapeArgs& args) {
 
 using UnaryFunction = Tensor (*)(const Tensor&, Loc);
 
-std::vector<OpSample> Unary(std::string name, UnaryFunction function, double low, double high,
-                            DType dtype = DType::kF32) {
-  return {{.name = std::move(name),
-           .inputs = {{dtype, {3, 5}}},
-           .call =
-               [function](std::span<const Tensor> in) {
-                 return std::vector{function(in[0], Loc::current())};
-               },
-           .low = low,
-           .high = high}};
+constexpr std::array kFloats = {DType::kF32, DType::kBF16};
+constexpr std::array kBits = {DType::kS32, DType::kU8, DType::kBool};
+constexpr std::array kNumbers = {DType::kF32, DType::kBF16, DType::kS32};
+
+// One sample a type; the first has the op's own name.
+std::vector<OpSample> Unary(const std::string& name, UnaryFunction function, double low,
+                            double high, std::span<const DType> dtypes = kFloats) {
+  std::vector<OpSample> samples;
+  for (const DType dtype : dtypes) {
+    samples.push_back({.name = dtype == dtypes[0] ? name : fmt::format("{}/{}", name, Name(dtype)),
+                       .inputs = {{dtype, {3, 5}}},
+                       .call =
+                           [function](std::span<const Tensor> in) {
+                             return std::vector{function(in[0], Loc::current())};
+                           },
+                       .low = low,
+                       .high = high});
+  }
+  return samples;
 }
 
 constinit const OpDef kAbs = Op({
@@ -51,7 +62,7 @@ constinit const OpDef kAbs = Op({
     .mlir = "stablehlo.abs",
     .shape = SameNumber,
     .vjp = [](VjpContext& c) { c.Add(0, c.Grad(0) * Sign(c.In(0))); },
-    .samples = [] { return Unary("abs", Abs, 0.3, 2); },
+    .samples = [] { return Unary("abs", Abs, 0.3, 2, kNumbers); },
 });
 
 // d cbrt(x) = 1 / (3 cbrt(x)^2)
@@ -151,7 +162,7 @@ constinit const OpDef kNeg = Op({
     .shape = SameNumber,
     .vjp = [](VjpContext& c) { c.Add(0, -c.Grad(0)); },
     .cheap = true,
-    .samples = [] { return Unary("neg", Neg, -2, 2); },
+    .samples = [] { return Unary("neg", Neg, -2, 2, kNumbers); },
 });
 
 constinit const OpDef kNot = Op({
@@ -160,7 +171,7 @@ constinit const OpDef kNot = Op({
     .shape = SameBits,
     .gradient = OpDef::Gradient::kNone,
     .cheap = true,
-    .samples = [] { return Unary("not", Not, -5, 5, DType::kS32); },
+    .samples = [] { return Unary("not", Not, 0, 5, kBits); },
 });
 
 constinit const OpDef kRoundNearestEven = Op({
@@ -185,7 +196,7 @@ constinit const OpDef kSign = Op({
     .mlir = "stablehlo.sign",
     .shape = SameNumber,
     .gradient = OpDef::Gradient::kNone,
-    .samples = [] { return Unary("sign", Sign, -2, 2); },
+    .samples = [] { return Unary("sign", Sign, -2, 2, kNumbers); },
 });
 
 constinit const OpDef kSin = Op({
