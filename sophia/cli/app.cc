@@ -1,0 +1,124 @@
+#include "sophia/cli/app.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+
+#include "sophia/base/error.h"
+#include "sophia/base/strings.h"
+#include "sophia/cli/arguments.h"
+#include "sophia/cli/commands.h"
+
+namespace sophia::cli {
+namespace {
+
+constexpr int kFailure = 1;
+constexpr int kWrongUsage = 2;
+
+struct Subcommand {
+  SubcommandText text;
+  int (*run)(const Values&);
+};
+
+constexpr auto kSubcommands = std::to_array<Subcommand>({
+    {{kTrain, "train", "Fine-tune a model with LoRA on rows of text",
+      "sophia train --model model.gguf --data rows.jsonl --out adapter --max-steps 100"},
+     RunTrain},
+    {{kGenerate, "generate", "Answer a prompt, a conversation or every row of a file",
+      "sophia generate --model model.gguf --adapter adapter --prompt 'Hello!'"},
+     RunGenerate},
+    {{kChat, "chat", "Talk with a model in the terminal",
+      "sophia chat --model model.gguf --adapter adapter"},
+     RunChat},
+    {{kTokenize, "tokenize", "Show the token ids of a text or a conversation",
+      "sophia tokenize --model model.gguf --text 'Hello!'"},
+     RunTokenize},
+    {{kLogits, "logits", "Write a model's logits for given token ids",
+      "sophia logits --model model.gguf --ids 1,2,3 --out logits.safetensors"},
+     RunLogits},
+    {{kInspect, "inspect", "Say what a model, an adapter or a file of tensors holds",
+      "sophia inspect model.gguf"},
+     RunInspect},
+    {{kDoctor, "doctor", "Check plugins, devices and memory, and say what to fix", "sophia doctor"},
+     RunDoctor},
+    {{kProve, "prove", "Show in ten steps that the loss falls while no base weight moves",
+      "sophia prove --model model.gguf --data rows.jsonl"},
+     RunProve},
+});
+
+void PrintHelp() {
+  fmt::print(
+      "Fine-tunes language models with LoRA on any PJRT device.\n\n"
+      "Usage: sophia SUBCOMMAND [OPTIONS]\n\nSubcommands:\n");
+  for (const Subcommand& subcommand : kSubcommands) {
+    fmt::print("  {:<10} {}\n", subcommand.text.name, subcommand.text.summary);
+  }
+  fmt::print(
+      "\nOptions:\n  --help     This text; `sophia SUBCOMMAND --help` lists its options\n"
+      "  --version  The version\n\nExample:\n  {}\n",
+      kSubcommands[0].text.example);
+}
+
+const Subcommand& FindSubcommand(const std::string& name) {
+  const auto found = std::ranges::find_if(
+      kSubcommands, [&](const Subcommand& one) { return one.text.name == name; });
+  if (found != kSubcommands.end()) return *found;
+  std::vector<std::string> names;
+  for (const Subcommand& one : kSubcommands) names.emplace_back(one.text.name);
+  throw UsageError(fmt::format("expected a subcommand ({}), got '{}'{}", Join(names, ", "), name,
+                               DidYouMean(name, names)));
+}
+
+int Dispatch(std::span<const std::string> arguments) {
+  if (arguments.empty()) {
+    PrintHelp();
+    return kWrongUsage;
+  }
+  const std::string& first = arguments[0];
+  if (first == "--help" || first == "-h" || first == "help") {
+    PrintHelp();
+    return 0;
+  }
+  if (first == "--version") {
+    fmt::print("sophia {}\n", kVersion);
+    return 0;
+  }
+  const Subcommand& subcommand = FindSubcommand(first);
+  const auto parsed = ParseArguments(subcommand.text, arguments.subspan(1));
+  if (const auto* help = std::get_if<HelpText>(&parsed)) {
+    fmt::print("{}", help->text);
+    return 0;
+  }
+  return subcommand.run(std::get<Values>(parsed));
+}
+
+// Messages may have several lines; what scripts read is one.
+int Complain(std::string_view message, int exit_code) {
+  std::vector<std::string> lines;
+  for (const std::string& line : Split(message, '\n')) {
+    if (!Trim(line).empty()) lines.emplace_back(Trim(line));
+  }
+  std::fflush(stdout);
+  fmt::print(stderr, "sophia: error: {}\n", Join(lines, " "));
+  return exit_code;
+}
+
+}  // namespace
+
+int Run(std::span<const std::string> arguments) {
+  try {
+    return Dispatch(arguments);
+  } catch (const UsageError& error) {
+    return Complain(error.what(), kWrongUsage);
+  } catch (const Error& error) {
+    return Complain(error.what(), kFailure);
+  } catch (const std::bad_alloc&) {
+    return Complain("expected more memory, got none", kFailure);
+  } catch (const std::exception& error) {
+    return Complain(fmt::format("a bug in sophia: {}", error.what()), kFailure);
+  }
+}
+
+}  // namespace sophia::cli

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "sophia/cli/options.h"
+#include "sophia/models/model_files.h"
+#include "sophia/models/model_plan.h"
+#include "sophia/pjrt/buffer.h"
+#include "sophia/pjrt/client.h"
+#include "sophia/runtime/cache.h"
+
+namespace sophia::cli {
+
+// The devices that --device and --plugin choose. Throws Error when there is no usable plugin.
+std::shared_ptr<const pjrt::Client> OpenClient(const Values& values);
+
+// The type of --dtype.
+DType DTypeOf(const Values& values);
+
+// A model with the adapter of --adapter, for running it.
+class LoadedModel {
+ public:
+  // Reads configurations only. Throws Error for broken files and an adapter that cannot fit.
+  explicit LoadedModel(const Values& values);
+
+  // Opens the device and puts the weights on it. Throws Error when tensors do not match.
+  void Load();
+
+  const models::ModelFiles& files() const { return files_; }
+  const models::ModelPlan& plan() const { return *plan_; }
+  const CompileCache* cache() const { return cache_ ? &*cache_ : nullptr; }
+  // After Load().
+  std::span<pjrt::Buffer* const> parameters() const { return pointers_; }
+
+ private:
+  const Values& values_;
+  models::ModelFiles files_;
+  std::filesystem::path adapter_;
+  std::unique_ptr<models::ModelPlan> plan_;
+  std::optional<CompileCache> cache_;
+  std::shared_ptr<const pjrt::Client> client_;
+  std::vector<pjrt::Buffer> parameters_;
+  std::vector<pjrt::Buffer*> pointers_;
+};
+
+}  // namespace sophia::cli

@@ -1,0 +1,120 @@
+#include <array>
+
+#include "sophia/cli/options.h"
+
+namespace sophia::cli {
+namespace {
+
+using enum OptionType;
+
+constexpr uint32_t kTraining = kTrain | kProve;
+constexpr uint32_t kRunning = kTraining | kGenerate | kChat | kLogits;
+constexpr uint32_t kTalking = kGenerate | kChat;
+
+constexpr std::string_view kModel = "Model and data";
+constexpr std::string_view kLora = "LoRA";
+constexpr std::string_view kOptimiser = "Optimiser";
+constexpr std::string_view kSteps = "Steps and batches";
+constexpr std::string_view kInput = "Input";
+constexpr std::string_view kSampling = "Sampling";
+constexpr std::string_view kMachine = "Machine";
+
+constexpr auto kOptions = std::to_array<OptionSpec>({
+    {kTraining, kModel, "config", "", kText, "FILE.yaml", "",
+     "these options as keys of a YAML file; flags win over it"},
+    {kRunning | kTokenize, kModel, "model_name_or_path", "model", kText, "PATH", "",
+     "GGUF file, or folder with config.json and safetensors"},
+    {kTraining, kModel, "data", "dataset_name", kText, "ROWS.jsonl", "",
+     "rows with messages, prompt and completion, text, or input_ids and labels"},
+    {kTrain, kModel, "output_dir", "out", kText, "FOLDER", "",
+     "where the adapter and metrics.jsonl go"},
+    {kTraining, kModel, "init_adapter", "", kText, "FOLDER", "",
+     "start from this PEFT adapter, which also sets the LoRA options"},
+    {kTalking | kLogits, kModel, "adapter", "", kText, "FOLDER", "", "PEFT adapter to apply"},
+    {kInspect, kModel, "path", "", kText, "PATH", "",
+     "model folder, adapter folder, GGUF or safetensors file", 0, true},
+    {kInspect, kModel, "tensors", "", kFlag, "", "false", "list every tensor"},
+
+    {kTraining, kLora, "lora_r", "r lora_rank", kInteger, "N", "16", "rank", 1},
+    {kTraining, kLora, "lora_alpha", "", kNumber, "X", "32", "scale of the adapter times rank", 0},
+    {kTraining, kLora, "lora_dropout", "", kNumber, "X", "0", "of the adapter's input in training",
+     0},
+    {kTraining, kLora, "lora_target_modules", "target_modules", kTextOrList, "NAMES", "all-linear",
+     "names separated by commas, a regular expression, or all-linear"},
+    {kTraining, kLora, "use_rslora", "", kFlag, "", "false", "scale by alpha / sqrt(rank)"},
+
+    {kTraining, kOptimiser, "optim", "", kText, "adamw_torch|sgd", "adamw_torch",
+     "AdamW, or SGD without momentum"},
+    {kTraining, kOptimiser, "learning_rate", "lr", kNumber, "X", "2e-4", "at its peak", 0},
+    {kTraining, kOptimiser, "lr_scheduler_type", "", kText,
+     "linear|cosine|constant|constant_with_warmup", "linear", "how the learning rate falls"},
+    {kTraining, kOptimiser, "warmup_steps", "", kInteger, "N", "0", "of rising learning rate", 0},
+    {kTraining, kOptimiser, "weight_decay", "", kNumber, "X", "0",
+     "a step, times the learning rate", 0},
+    {kTraining, kOptimiser, "max_grad_norm", "", kNumber, "X", "1", "gradient clipping; 0: off", 0},
+    {kTraining, kOptimiser, "adam_beta1", "", kNumber, "X", "0.9", "decay of the first moment", 0},
+    {kTraining, kOptimiser, "adam_beta2", "", kNumber, "X", "0.999", "decay of the second moment",
+     0},
+    {kTraining, kOptimiser, "adam_epsilon", "", kNumber, "X", "1e-8", "added to the denominator",
+     0},
+
+    {kTrain, kSteps, "max_steps", "", kInteger, "N", "-1", "-1: num_train_epochs counts", -1},
+    {kTrain, kSteps, "num_train_epochs", "", kNumber, "X", "3", "times through the data", 0},
+    {kTraining, kSteps, "per_device_train_batch_size", "batch_size", kInteger, "N", "8",
+     "rows a micro-batch", 1},
+    {kTraining, kSteps, "gradient_accumulation_steps", "", kInteger, "N", "1",
+     "micro-batches a step", 1},
+    {kTraining, kSteps, "max_length", "max_seq_length", kInteger, "N", "1024",
+     "longer rows are cut to this many tokens", 2},
+    {kTraining, kSteps, "shuffle", "", kFlag, "", "true",
+     "deal out the rows in another order each epoch"},
+    {kTraining, kSteps, "seed", "", kInteger, "N", "42", "of first values, order and dropout", 0},
+    {kTraining, kSteps, "gradient_checkpointing", "", kFlag, "", "false",
+     "compute activations again instead of keeping them"},
+
+    {kGenerate, kInput, "prompt", "", kText, "TEXT", "", "one turn of the user"},
+    {kTalking, kInput, "system", "", kText, "TEXT", "", "what the conversation starts with"},
+    {kGenerate | kTokenize, kInput, "messages", "", kText, "FILE.json", "",
+     "a conversation: a list of messages, or an object with messages and tools"},
+    {kGenerate, kInput, "data", "dataset_name", kText, "ROWS.jsonl", "",
+     "answer every row's last turn from the turns before"},
+    {kGenerate, kInput, "out", "output", kText, "FILE.jsonl", "",
+     "prompt, expected and generated text of every row of --data"},
+    {kGenerate, kInput, "exact_match", "", kFlag, "", "false",
+     "print the share of rows of --data answered as expected"},
+    {kGenerate, kInput, "raw", "", kFlag, "", "false", "continue --prompt without a chat template"},
+    {kTokenize, kInput, "text", "", kText, "TEXT", "", "text to encode"},
+    {kTokenize, kInput, "file", "", kText, "FILE", "", "file to encode as one text"},
+    {kTokenize, kInput, "add_special_tokens", "", kFlag, "", "true",
+     "put BOS and EOS around --text and --file where the tokenizer does"},
+    {kTokenize, kInput, "add_generation_prompt", "", kFlag, "", "false",
+     "end --messages with the start of an answer"},
+    {kGenerate | kLogits, kInput, "ids", "", kText, "1,2,3", "", "token ids"},
+    {kLogits, kInput, "ids_file", "", kText, "FILE.safetensors", "",
+     "its integer tensor ids [B, S]"},
+    {kLogits, kInput, "out", "output", kText, "FILE.safetensors", "", "gets logits, f32 [B, S, V]"},
+
+    {kTalking, kSampling, "max_new_tokens", "", kInteger, "N", "256", "end after this many", 1},
+    {kTalking, kSampling, "temperature", "", kNumber, "X", "0", "0: the most likely token", 0},
+    {kTalking, kSampling, "top_k", "", kInteger, "N", "0", "of the k most likely; 0: all", 0},
+    {kTalking, kSampling, "top_p", "", kNumber, "X", "1", "of the most likely that reach p", 0},
+    {kTalking, kSampling, "seed", "", kInteger, "N", "42", "same seed, same text", 0},
+    {kGenerate, kSampling, "per_device_eval_batch_size", "batch_size", kInteger, "N", "8",
+     "rows of --data answered together", 1},
+    {kChat, kSampling, "max_length", "max_seq_length", kInteger, "N", "2048",
+     "tokens that the conversation may have", 2},
+
+    {kTraining | kTalking, kMachine, "dtype", "torch_dtype", kText, "f32|bf16|float32|bfloat16",
+     "bf16", "of the base model; adapters are f32"},
+    {kLogits, kMachine, "dtype", "torch_dtype", kText, "f32|bf16|float32|bfloat16", "f32",
+     "of the base model; adapters are f32"},
+    {kRunning, kMachine, "device", "", kText, "cpu|tpu|cuda", "cpu", "where to run"},
+    {kRunning | kDoctor, kMachine, "plugin", "", kText, "FILE.so", "",
+     "PJRT plugin to use; else $SOPHIA_PJRT_PLUGIN, else a search"},
+});
+
+}  // namespace
+
+std::span<const OptionSpec> AllOptions() { return kOptions; }
+
+}  // namespace sophia::cli

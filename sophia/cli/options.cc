@@ -1,0 +1,163 @@
+#include "sophia/cli/options.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <optional>
+
+#include "sophia/base/error.h"
+#include "sophia/base/strings.h"
+
+namespace sophia::cli {
+namespace {
+
+template <typename T>
+std::optional<T> Parse(const std::string& text) {
+  T value{};
+  const char* end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, value);
+  if (error != std::errc() || stop != end) return std::nullopt;
+  return value;
+}
+
+std::string_view Expected(OptionType type) {
+  switch (type) {
+    case OptionType::kFlag:
+      return "true or false";
+    case OptionType::kInteger:
+      return "an integer";
+    case OptionType::kNumber:
+      return "a number";
+    case OptionType::kText:
+      return "a text";
+    case OptionType::kTextOrList:
+      return "a text or a list of texts";
+  }
+  return "";
+}
+
+[[noreturn]] void Refuse(std::string_view where, std::string_view expected, const Json& got) {
+  throw UsageError(fmt::format("{}: expected {}, got {}", where, expected, Dump(got)));
+}
+
+Json JoinedTexts(const Json& list, std::string_view where) {
+  std::vector<std::string> texts;
+  for (const Json& item : list) {
+    if (!item.is_string()) Refuse(where, Expected(OptionType::kTextOrList), list);
+    texts.push_back(item.get<std::string>());
+  }
+  return Join(texts, ",");
+}
+
+void CheckRange(const OptionSpec& spec, const Json& value, std::string_view where) {
+  if (value.is_number()) {
+    const auto number = value.get<double>();
+    if (!std::isfinite(number)) Refuse(where, "a finite number", value);
+    if (number < spec.minimum) Refuse(where, fmt::format("at least {}", spec.minimum), value);
+  }
+  if (spec.value.find('|') == std::string_view::npos) return;
+  const std::vector<std::string> choices = Split(spec.value, '|');
+  const auto text = value.get<std::string>();
+  if (std::ranges::find(choices, text) == choices.end()) {
+    throw UsageError(fmt::format("{}: expected one of {}, got '{}'{}", where, Join(choices, ", "),
+                                 text, DidYouMean(text, choices)));
+  }
+}
+
+bool IsOf(OptionType type, const Json& value) {
+  switch (type) {
+    case OptionType::kFlag:
+      return value.is_boolean();
+    case OptionType::kInteger:
+      return value.is_number_integer();
+    case OptionType::kNumber:
+      return value.is_number();
+    case OptionType::kText:
+    case OptionType::kTextOrList:
+      return value.is_string();
+  }
+  return false;
+}
+
+}  // namespace
+
+std::vector<const OptionSpec*> OptionsOf(Command command) {
+  std::vector<const OptionSpec*> result;
+  for (const OptionSpec& spec : AllOptions()) {
+    if ((spec.commands & command) != 0) result.push_back(&spec);
+  }
+  return result;
+}
+
+std::vector<std::string> NamesOf(const OptionSpec& spec) {
+  std::vector<std::string> names = {std::string(spec.key)};
+  if (spec.aliases.empty()) return names;
+  for (std::string& alias : Split(spec.aliases, ' ')) names.push_back(std::move(alias));
+  return names;
+}
+
+std::string Dashed(std::string_view name) {
+  std::string text(name);
+  std::ranges::replace(text, '_', '-');
+  return text;
+}
+
+std::string Underscored(std::string_view name) {
+  std::string text(name);
+  std::ranges::replace(text, '-', '_');
+  return text;
+}
+
+Json ValueFromText(const OptionSpec& spec, const std::string& text, std::string_view where) {
+  Json value = text;
+  if (spec.type == OptionType::kFlag) {
+    if (text == "true" || text == "false") value = text == "true";
+  } else if (spec.type == OptionType::kInteger) {
+    if (const auto integer = Parse<int64_t>(text)) value = *integer;
+  } else if (spec.type == OptionType::kNumber) {
+    if (const auto number = Parse<double>(text)) value = *number;
+  }
+  return ValueFromYaml(spec, value, where);
+}
+
+Json ValueFromYaml(const OptionSpec& spec, const Json& value, std::string_view where) {
+  if (spec.type == OptionType::kTextOrList && value.is_array()) return JoinedTexts(value, where);
+  if (!IsOf(spec.type, value)) Refuse(where, Expected(spec.type), value);
+  CheckRange(spec, value, where);
+  return value;
+}
+
+const OptionSpec& Values::Spec(std::string_view key) const {
+  for (const OptionSpec& spec : AllOptions()) {
+    if (spec.key == key && (spec.commands & command_) != 0) return spec;
+  }
+  SOPHIA_CHECK(false, "no option {}", key);
+}
+
+Json Values::Get(std::string_view key) const {
+  const OptionSpec& spec = Spec(key);
+  const auto it = given_.find(key);
+  if (it != given_.end()) return it->second;
+  return ValueFromText(spec, std::string(spec.fallback), key);
+}
+
+bool Values::Has(std::string_view key) const {
+  Spec(key);
+  return given_.contains(key);
+}
+
+bool Values::Flag(std::string_view key) const { return Get(key).get<bool>(); }
+int64_t Values::Integer(std::string_view key) const { return Get(key).get<int64_t>(); }
+double Values::Number(std::string_view key) const { return Get(key).get<double>(); }
+std::string Values::Text(std::string_view key) const { return Get(key).get<std::string>(); }
+
+std::string Values::NeedText(std::string_view key) const {
+  std::string text = Text(key);
+  if (!text.empty()) return text;
+  const OptionSpec& spec = Spec(key);
+  if (spec.positional) throw UsageError(fmt::format("expected {}, got nothing", spec.value));
+  const std::string name = std::ranges::min(NamesOf(spec), {}, &std::string::size);
+  throw UsageError(fmt::format("expected --{} {}, got nothing", Dashed(name), spec.value));
+}
+
+}  // namespace sophia::cli
