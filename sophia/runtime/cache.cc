@@ -55,8 +55,6 @@ std::optional<CompileCache> CompileCache::Default() {
 
 std::string CompileCache::Key(const pjrt::Client& client, std::string_view mlir,
                               const pjrt::CompileOptions& options) {
-  const pjrt::Plugin& plugin = client.plugin();
-  std::error_code error;
   Sha256 hash;
   const auto add = [&](std::string_view part) {
     hash.Update(std::to_string(part.size()) + ":");
@@ -64,11 +62,8 @@ std::string CompileCache::Key(const pjrt::Client& client, std::string_view mlir,
   };
   add(mlir);
   add(pjrt::Encode(options));
-  add(plugin.path().string());
-  add(std::to_string(fs::file_size(plugin.path(), error)));
-  add(client.platform_name());
+  add(client.plugin().Identity());
   add(client.platform_version());
-  for (const auto& [name, value] : plugin.Attributes()) add(name + "=" + pjrt::ToString(value));
   if (client.platform_name() == "cpu") add(Processor());
   return hash.HexDigest();
 }

@@ -1,0 +1,84 @@
+#include "sophia/lora/lora.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "sophia/base/error.h"
+#include "sophia/base/file.h"
+#include "sophia/lora/peft.h"
+#include "sophia/nn/layers.h"
+
+namespace sophia::lora {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::ThrowsMessage;
+
+// Paths of the adapted parameters of a model of 3 layers with q_proj and v_proj.
+std::vector<std::string> Adapted(const Targets& targets) {
+  const LoraPolicy policy(DType::kF32, {.rank = 4, .targets = targets});
+  nn::ParamTable table;
+  const nn::ParamScope layers = nn::ParamScope(&table, &policy) / "model.layers";
+  const nn::Linear q(layers.Layers(3) / "self_attn.q_proj", 8, 8);
+  const nn::Linear v(layers.Layers(3) / "self_attn.v_proj", 8, 6);
+  policy.CheckTargets();
+  std::vector<std::string> paths;
+  for (const nn::ParamSpec& spec : table.specs()) {
+    if (!spec.trainable || spec.path.find("lora_A") == std::string::npos) continue;
+    for (const int64_t layer : spec.PresentLayers()) paths.push_back(spec.PathOf(layer));
+  }
+  return paths;
+}
+
+std::string A(int layer, const std::string& module) {
+  return fmt::format("model.layers.{}.self_attn.{}.lora_A.weight", layer, module);
+}
+
+TEST(LoraPolicyTest, TargetsByNameListRegexAndAllLinear) {
+  using List = std::vector<std::string>;
+  EXPECT_THAT(Adapted(List{"v_proj"}), ElementsAre(A(0, "v_proj"), A(1, "v_proj"), A(2, "v_proj")));
+  EXPECT_EQ(Adapted(std::string("all-linear")).size(), 6u);
+  EXPECT_THAT(Adapted(std::string(R"(.*\.[02]\.self_attn\.q_proj)")),
+              ElementsAre(A(0, "q_proj"), A(2, "q_proj")));
+  EXPECT_THAT(Adapted(List{"model.layers.1.self_attn.q_proj"}), ElementsAre(A(1, "q_proj")));
+}
+
+TEST(LoraPolicyTest, UnknownTargetsAreErrors) {
+  EXPECT_THAT([] { Adapted(std::vector<std::string>{"q_prj"}); },
+              ThrowsMessage<Error>(HasSubstr("did you mean 'q_proj'?")));
+  EXPECT_THAT([] { Adapted(std::string("nothing")); },
+              ThrowsMessage<Error>(HasSubstr("got no match")));
+}
+
+TEST(LoraConfigTest, ScaleAndRanges) {
+  EXPECT_DOUBLE_EQ((LoraConfig{.rank = 16, .alpha = 32}.scale()), 2.0);
+  EXPECT_DOUBLE_EQ((LoraConfig{.rank = 16, .alpha = 32, .rs_lora = true}.scale()), 8.0);
+  EXPECT_THROW((LoraConfig{.rank = 0}.Check("x")), Error);
+  EXPECT_THROW((LoraConfig{.dropout = 1}.Check("x")), Error);
+  EXPECT_THROW((LoraConfig{.targets = std::string("(")}.Check("x")), Error);
+}
+
+TEST(PeftTest, RefusesAdaptersWhoseMathsIsMissing) {
+  const TemporaryFolder folder;
+  const auto read = [&](const std::string& json) {
+    WriteFile(folder.path() / "adapter_config.json", json);
+    return ReadAdapterConfig(folder.path());
+  };
+  const LoraConfig config =
+      read(R"({"peft_type": "LORA", "r": 4, "lora_alpha": 8, "target_modules": ["q_proj"]})");
+  EXPECT_EQ(config.rank, 4);
+  EXPECT_EQ(config.scale(), 2.0);
+  EXPECT_THAT([&] { read(R"({"peft_type": "IA3", "target_modules": ["q_proj"]})"); },
+              ThrowsMessage<Error>(HasSubstr("expected 'peft_type' LORA")));
+  EXPECT_THAT(
+      [&] { read(R"({"peft_type": "LORA", "use_dora": true, "target_modules": ["q_proj"]})"); },
+      ThrowsMessage<Error>(HasSubstr("expected no 'use_dora'")));
+  EXPECT_THAT([&] { read(R"({"peft_type": "LORA"})"); },
+              ThrowsMessage<Error>(HasSubstr("target_modules")));
+  EXPECT_THAT([] { ReadAdapterConfig("/no/such/folder"); },
+              ThrowsMessage<Error>(HasSubstr("expected an adapter folder")));
+}
+
+}  // namespace
+}  // namespace sophia::lora

@@ -1,0 +1,83 @@
+#include "sophia/runtime/program.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "sophia/base/file.h"
+#include "sophia/graph/ops/elementwise.h"
+#include "sophia/runtime/cache.h"
+
+namespace sophia {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::ThrowsMessage;
+
+const pjrt::Client& CpuClient() {
+  static const std::shared_ptr<const pjrt::Client> client =
+      pjrt::Client::Create(pjrt::Plugin::Load(SOPHIA_DEPS_DIR "/plugins/pjrt_cpu.so"));
+  return *client;
+}
+
+// y = 2 x + 1 in x's buffer.
+void TraceInPlace(Graph& graph) {
+  const Tensor x = graph.AddInput({DType::kF32, {2}}, {.name = "x"});
+  const Tracing tracing(graph);
+  graph.AddOutput(x * 2.0 + 1.0, {.name = "y", .aliases_input = 0});
+}
+
+TEST(ProgramTest, RunsAndDonates) {
+  Graph graph;
+  TraceInPlace(graph);
+  const Program program = Program::Compile(CpuClient(), graph);
+  pjrt::Buffer x = pjrt::Buffer::FromHost(CpuClient().default_device(), {DType::kF32, {2}},
+                                          std::vector<float>{1, 2});
+  const std::vector<pjrt::Buffer*> arguments = {&x};
+  EXPECT_THAT(program.Run(arguments)[0].ToVector<float>(), ElementsAre(3, 5));
+  EXPECT_TRUE(x.IsDeleted());
+}
+
+TEST(ProgramTest, WrongArgumentsAreNamed) {
+  Graph graph;
+  TraceInPlace(graph);
+  const Program program = Program::Compile(CpuClient(), graph);
+  pjrt::Buffer x = pjrt::Buffer::FromHost(CpuClient().default_device(), {DType::kF32, {3}},
+                                          std::vector<float>{1, 2, 3});
+  const std::vector<pjrt::Buffer*> arguments = {&x};
+  EXPECT_THAT([&] { program.Run(arguments); },
+              ThrowsMessage<Error>(HasSubstr("expected f32[2] for 'x', got f32[3]")));
+  EXPECT_THAT([&] { program.Run({}); },
+              ThrowsMessage<Error>(HasSubstr("expected 1 arguments, got 0")));
+}
+
+TEST(CompileCacheTest, SecondCompileComesFromDiskAndDamageIsIgnored) {
+  const TemporaryFolder folder;
+  const CompileCache cache(folder.path() / "cache");
+  Graph graph;
+  TraceInPlace(graph);
+  EXPECT_FALSE(Program::Compile(CpuClient(), graph, {.cache = &cache}).from_cache());
+  const Program cached = Program::Compile(CpuClient(), graph, {.cache = &cache});
+  EXPECT_TRUE(cached.from_cache());
+  pjrt::Buffer x = pjrt::Buffer::FromHost(CpuClient().default_device(), {DType::kF32, {2}},
+                                          std::vector<float>{1, 2});
+  const std::vector<pjrt::Buffer*> arguments = {&x};
+  EXPECT_THAT(cached.Run(arguments)[0].ToVector<float>(), ElementsAre(3, 5));
+
+  for (const auto& entry : std::filesystem::directory_iterator(cache.folder())) {
+    std::ofstream(entry.path(), std::ios::app) << "damage";
+  }
+  EXPECT_FALSE(Program::Compile(CpuClient(), graph, {.cache = &cache}).from_cache());
+}
+
+TEST(CompileCacheTest, OptionsAndProgramsHaveKeysOfTheirOwn) {
+  const std::string key = CompileCache::Key(CpuClient(), "a", {});
+  EXPECT_EQ(key, CompileCache::Key(CpuClient(), "a", {}));
+  EXPECT_NE(key, CompileCache::Key(CpuClient(), "b", {}));
+  EXPECT_NE(key, CompileCache::Key(CpuClient(), "a", {.num_partitions = 2}));
+}
+
+}  // namespace
+}  // namespace sophia

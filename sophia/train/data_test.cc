@@ -1,0 +1,143 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "sophia/base/error.h"
+#include "sophia/base/file.h"
+#include "sophia/models/model_files.h"
+#include "sophia/nn/loss.h"
+#include "sophia/train/batches.h"
+#include "sophia/train/examples.h"
+#include "sophia/train/options.h"
+#include "sophia/train/progress.h"
+
+namespace sophia::train {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::ThrowsMessage;
+
+const TextEncoder& SmolLm2() {
+  static const TextEncoder encoder = TextEncoder::ForTokenizer(
+      models::ModelFiles::Open(SOPHIA_DEPS_DIR "/models/SmolLM2-135M-Instruct.Q4_1.gguf")
+          .LoadTokenizer(),
+      49152);
+  return encoder;
+}
+
+// The text of the learnt tokens.
+std::string Learnt(const Json& row) {
+  const Example example = EncodeRow(io::ParseRow(row, "row"), SmolLm2(), "row");
+  std::vector<int32_t> ids;
+  for (const int32_t label : example.labels) {
+    if (label != nn::kIgnoredLabel) ids.push_back(label);
+  }
+  return SmolLm2().tokenizer->Decode(ids);
+}
+
+Json Message(const char* role, const char* content) {
+  return {{"role", role}, {"content", content}};
+}
+
+TEST(ExamplesTest, ChatsLearnTheAssistantsTurnsUpToTheirEnd) {
+  const Json messages = {Message("user", "Hi"), Message("assistant", "Hello there"),
+                         Message("user", "Bye"), Message("assistant", "See you")};
+  EXPECT_EQ(Learnt({{"messages", messages}}), "Hello there<|im_end|>See you<|im_end|>");
+}
+
+TEST(ExamplesTest, CompletionsAreLearntAndPromptsAreNot) {
+  EXPECT_EQ(Learnt({{"prompt", "2+2="}, {"completion", "4"}}), "4<|im_end|>");
+  EXPECT_EQ(
+      Learnt({{"prompt", {Message("user", "Hi")}}, {"completion", {Message("assistant", "Yo")}}}),
+      "Yo<|im_end|>");
+  EXPECT_EQ(Learnt({{"text", "All of it"}}), "All of it<|im_end|>");
+}
+
+TEST(ExamplesTest, TokenIdsAreChecked) {
+  EXPECT_THAT(
+      [] {
+        EncodeRow(io::TokensRow{.input_ids = {1, 49152}}, SmolLm2(), "rows.jsonl:3");
+      },
+      ThrowsMessage<Error>("[rows.jsonl:3] expected token ids from 0 to 49151, got 49152"));
+}
+
+TEST(DatasetTest, CountsWhatItCutsAndDrops) {
+  const TemporaryFolder folder;
+  const auto path = folder.path() / "rows.jsonl";
+  WriteFile(path,
+            "{\"input_ids\": [1, 2, 3, 4, 5]}\n"
+            "{\"input_ids\": [1, 2, 3, 4], \"labels\": [-100, -100, -100, 4]}\n"
+            "{\"input_ids\": [1, 2]}\n");
+  const Dataset dataset = LoadDataset(path, {.vocab = 10}, 3);
+  EXPECT_EQ(dataset.truncated, 2);
+  EXPECT_EQ(dataset.dropped, 1);
+  EXPECT_EQ(dataset.examples.size(), 2u);
+  WriteFile(path, "{\"input_ids\": [1, 2], \"labels\": [-100, -100]}\n");
+  EXPECT_THAT([&] { LoadDataset(path, {.vocab = 10}, 3); },
+              ThrowsMessage<Error>(HasSubstr("expected a row with a trained token")));
+}
+
+Dataset SmallDataset() {
+  Dataset dataset;
+  for (int32_t i = 0; i < 5; ++i) {
+    dataset.examples.push_back({{i, i + 10, i + 20, i + 30}, {-100, -100, i + 20, i + 30}});
+  }
+  return dataset;
+}
+
+TEST(BatchesTest, LabelsAreShiftedAndPositionsGathered) {
+  const Dataset dataset = SmallDataset();
+  const BatchShape shape = ShapeFor(dataset, 2, 1);
+  EXPECT_EQ(shape.seq, 8);
+  EXPECT_EQ(shape.loss_positions, 8);
+  EXPECT_TRUE(shape.gathers());
+  BatchLoader loader(dataset, shape, false, 0);
+  EXPECT_EQ(loader.steps_per_epoch(), 3);
+  const Batch batch = loader.Next();
+  EXPECT_EQ(batch.tokens, 8);
+  EXPECT_EQ(batch.trained_tokens, 4);
+  EXPECT_THAT(batch.positions, ElementsAre(1, 2, 9, 10, 0, 0, 0, 0));
+  EXPECT_THAT(batch.labels, ElementsAre(20, 30, 21, 31, -100, -100, -100, -100));
+}
+
+TEST(BatchesTest, EveryEpochDealsEachExampleOnceInAnotherOrder) {
+  const Dataset dataset = SmallDataset();
+  BatchLoader loader(dataset, ShapeFor(dataset, 2, 2), true, 7);
+  std::vector<std::vector<int32_t>> epochs;
+  for (int epoch = 0; epoch < 2; ++epoch) {
+    epochs.emplace_back();
+    for (int64_t i = 0; i < loader.steps_per_epoch(); ++i) {
+      for (const int32_t label : loader.Next().labels) {
+        if (label != nn::kIgnoredLabel && label >= 30) epochs.back().push_back(label);
+      }
+    }
+    EXPECT_EQ(std::set<int32_t>(epochs[epoch].begin(), epochs[epoch].end()).size(), 5u);
+    EXPECT_EQ(epochs[epoch].size(), 5u);
+  }
+  EXPECT_NE(epochs[0], epochs[1]);
+  BatchLoader again(dataset, ShapeFor(dataset, 2, 2), true, 7);
+  BatchLoader other(dataset, ShapeFor(dataset, 2, 2), true, 7);
+  EXPECT_EQ(again.Next().ids, other.Next().ids);
+}
+
+TEST(TrainOptionsTest, RangesAreChecked) {
+  TrainOptions options;
+  EXPECT_NO_THROW(options.Check());
+  options.batch = 0;
+  EXPECT_THAT([&] { options.Check(); },
+              ThrowsMessage<Error>("[per_device_train_batch_size] expected a value of at least 1, "
+                                   "got 0"));
+  options.batch = 1;
+  options.max_steps = 0;
+  EXPECT_THROW(options.Check(), Error);
+}
+
+TEST(ProgressTest, Durations) {
+  EXPECT_EQ(Duration(65), "1:05");
+  EXPECT_EQ(Duration(3725), "1:02:05");
+}
+
+}  // namespace
+}  // namespace sophia::train
