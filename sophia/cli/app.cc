@@ -44,7 +44,7 @@ constexpr auto kSubcommands = std::to_array<Subcommand>({
     {{kDoctor, "doctor", "Check plugins, devices and memory, and say what to fix", "sophia doctor"},
      RunDoctor},
     {{kProve, "prove", "Show in ten steps that the loss falls while no base weight moves",
-      "sophia prove --model model.gguf --data rows.jsonl"},
+      "sophia prove"},
      RunProve},
 });
 

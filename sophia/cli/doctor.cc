@@ -8,6 +8,7 @@
 #include "sophia/base/strings.h"
 #include "sophia/cli/app.h"
 #include "sophia/cli/commands.h"
+#include "sophia/cli/project.h"
 #include "sophia/pjrt/client.h"
 #include "sophia/runtime/cache.h"
 
@@ -82,22 +83,16 @@ constexpr std::array<Platform, 3> kPlatforms = {{
      [] { return fs::exists("/dev/nvidiactl"); }, "no NVIDIA device here"},
 }};
 
-// What tools/setup.sh has put beside or above the program or the current folder.
 void PrintDownloads() {
-  std::error_code ignored;
-  const fs::path program = fs::read_symlink("/proc/self/exe", ignored).parent_path();
-  for (fs::path folder : {program, fs::current_path(ignored)}) {
-    for (; folder != folder.root_path(); folder = folder.parent_path()) {
-      const fs::path models = folder / ".deps" / "models";
-      if (!fs::is_directory(models, ignored)) continue;
-      for (const auto& entry : fs::directory_iterator(models, ignored)) {
-        PrintLine("model", fmt::format("{}, {}", entry.path().string(),
-                                       HumanBytes(static_cast<double>(entry.file_size(ignored)))));
-      }
-      return;
-    }
+  const auto models = FindInProject(".deps/models");
+  if (!models) {
+    PrintLine("model", "no .deps/models here; `tools/setup.sh build` installs SmolLM2");
+    return;
   }
-  PrintLine("model", "no .deps/models here; `tools/setup.sh build` installs SmolLM2");
+  for (const auto& entry : fs::directory_iterator(*models)) {
+    PrintLine("model", fmt::format("{}, {}", entry.path().string(),
+                                   HumanBytes(static_cast<double>(entry.file_size()))));
+  }
 }
 
 // Says what there is of a platform; true if it can run programs.

@@ -5,6 +5,7 @@
 #include "sophia/base/strings.h"
 #include "sophia/cli/commands.h"
 #include "sophia/cli/engine.h"
+#include "sophia/cli/project.h"
 #include "sophia/lora/peft.h"
 #include "sophia/train/prove.h"
 #include "sophia/train/trainer.h"
@@ -44,10 +45,18 @@ void CheckAgainstAdapter(const Values& values, const lora::LoraConfig& adapter) 
   }
 }
 
+// The proof takes the demo's model and rows where nothing is said.
+std::string Given(const Values& values, std::string_view key) {
+  if (values.Has(key) || values.command() != kProve) return values.NeedText(key);
+  const auto found = key == "data" ? FindInProject("examples/demo/train.jsonl")
+                                   : FindInProject(".deps/models/SmolLM2-135M-Instruct.Q4_1.gguf");
+  return found ? found->string() : values.NeedText(key);
+}
+
 train::TrainOptions OptionsFrom(const Values& values) {
   train::TrainOptions options;
-  options.model = values.NeedText("model_name_or_path");
-  options.data = values.NeedText("data");
+  options.model = Given(values, "model_name_or_path");
+  options.data = Given(values, "data");
   options.init_adapter = values.Text("init_adapter");
   if (!options.init_adapter.empty()) {
     CheckAgainstAdapter(values, lora::ReadAdapterConfig(options.init_adapter));
