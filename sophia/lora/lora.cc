@@ -12,6 +12,7 @@
 #include "sophia/graph/ops/elementwise.h"
 #include "sophia/graph/ops/gather_ops.h"
 #include "sophia/graph/ops/shape_ops.h"
+#include "sophia/graph/ops/special_ops.h"
 #include "sophia/nn/layers.h"
 
 namespace sophia::lora {
@@ -39,7 +40,7 @@ class LoraBranch : public nn::LinearExtension {
 
   Tensor Apply(const Tensor& x, const Tensor& y) const override {
     const Tensor wide = nn::Dropout(table_, Convert(x, DType::kF32), dropout_, a_.index());
-    const Tensor low = MatMul(wide, a_.value(), {.transposed = true});
+    const Tensor low = CheckpointName(MatMul(wide, a_.value(), {.transposed = true}), kSavedBranch);
     const Tensor branch = Scaled(MatMul(low, b_.value(), {.transposed = true}));
     return Convert(Convert(y, DType::kF32) + branch, y.dtype());
   }

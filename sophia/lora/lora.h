@@ -8,6 +8,9 @@
 
 namespace sophia::lora {
 
+// What the reverse pass keeps of a branch under Remat::Named: A·x.
+inline constexpr const char* kSavedBranch = "lora";
+
 // Which linear layers get an adapter, as PEFT's target_modules: a list of names, each a module's
 // whole path or its end after a dot; or a regular expression for the whole path; or "all-linear".
 using Targets = std::variant<std::vector<std::string>, std::string>;

@@ -8,53 +8,125 @@
 #include "sophia/graph/ops/elementwise.h"
 #include "sophia/graph/ops/reduce_ops.h"
 #include "sophia/graph/ops/shape_ops.h"
+#include "sophia/graph/ops/special_ops.h"
 
 namespace sophia::nn {
 namespace {
 
 constexpr double kMasked = -1e30;
 
-// bool [B or 1, 1, 1, Sq, Sk]: which keys each query sees.
+// Sizes and masks that the passes share. Score-like tensors are [B, K, Sq, G, Sk], where K are the
+// key heads and G the query heads of each.
+struct Pass {
+  int64_t batch, queries, keys, kv_heads, group, head_dim;
+  Tensor visible;  // bool, broadcasts over scores; undefined: every query sees every key
+  DType dtype;
+
+  double scale() const { return 1.0 / std::sqrt(static_cast<double>(head_dim)); }
+  Tensor Grouped(const Tensor& q) const {
+    return Reshape(q, {batch, queries, kv_heads, group, head_dim});
+  }
+  Tensor Ungrouped(const Tensor& q) const {
+    return Reshape(q, {batch, queries, kv_heads * group, head_dim});
+  }
+};
+
 Tensor VisibleKeys(int64_t queries, int64_t keys, const Tensor& positions) {
   const Tensor key = Iota({DType::kS32, {1, 1, 1, 1, keys}}, 4);
   if (positions.defined()) {
-    return Le(key, Reshape(positions, {positions.dim(0), 1, 1, queries, 1}));
+    return Le(key, Reshape(positions, {positions.dim(0), 1, queries, 1, 1}));
   }
-  return Le(key, Iota({DType::kS32, {1, 1, 1, queries, 1}}, 3));
+  return Le(key, Iota({DType::kS32, {1, 1, queries, 1, 1}}, 2));
+}
+
+Tensor Scores(const Pass& pass, const Tensor& q, const Tensor& k) {
+  const Tensor scores = DotGeneral(pass.Grouped(q), k,
+                                   {.lhs_batch = {0, 2},
+                                    .rhs_batch = {0, 2},
+                                    .lhs_contract = {4},
+                                    .rhs_contract = {3},
+                                    .result = DType::kF32}) *
+                        pass.scale();
+  return pass.visible.defined() ? Select(pass.visible, scores, kMasked) : scores;
+}
+
+// weights: [B, K, Sq, G, Sk], x: [B, Sk, K, D] -> [B, Sq, H, D].
+Tensor Mix(const Pass& pass, const Tensor& weights, const Tensor& x) {
+  const Tensor mixed = DotGeneral(weights, x,
+                                  {.lhs_batch = {0, 1},
+                                   .rhs_batch = {0, 2},
+                                   .lhs_contract = {4},
+                                   .rhs_contract = {1},
+                                   .result = pass.dtype});
+  return pass.Ungrouped(Transpose(mixed, {0, 2, 1, 3, 4}));
+}
+
+// weights: [B, K, Sq, G, Sk], x: [B, Sq, H, D] -> [B, Sk, K, D].
+Tensor MixBack(const Pass& pass, const Tensor& weights, const Tensor& x) {
+  const Tensor mixed = DotGeneral(weights, pass.Grouped(x),
+                                  {.lhs_batch = {0, 1},
+                                   .rhs_batch = {0, 2},
+                                   .lhs_contract = {2, 3},
+                                   .rhs_contract = {1, 3},
+                                   .result = pass.dtype});
+  return Transpose(mixed, {0, 2, 1, 3});
+}
+
+CustomVjpOutput AttendForward(const Pass& pass, const Tensor& q, const Tensor& k, const Tensor& v) {
+  const Tensor scores = Scores(pass, q, k);
+  const Tensor max = ReduceMax(scores, {-1}, {.keep_dims = true});
+  const Tensor exponentials = Exp(scores - max);
+  const Tensor sum = Sum(exponentials, {-1}, {.keep_dims = true});
+  const Tensor out =
+      CheckpointName(Mix(pass, Convert(exponentials / sum, pass.dtype), v), kSavedAttention);
+  const Tensor log_sum = CheckpointName(max + Log(sum), kSavedAttention);
+  return {.outputs = {out}, .residuals = {q, k, v, out, log_sum}};
+}
+
+// P = exp(S - logsumexp), dV = P'·dO, dS = P ∘ (dO·V' - rowsum(dO ∘ O)), dQ = dS·K, dK = dS'·Q, as
+// in FlashAttention (https://arxiv.org/abs/2205.14135): the weights are made again, not kept.
+std::vector<Tensor> AttendBackward(const Pass& pass, std::span<const Tensor> residuals,
+                                   const Tensor& grad) {
+  const Tensor& q = residuals[0];
+  const Tensor& k = residuals[1];
+  const Tensor weights = Exp(Scores(pass, q, k) - residuals[4]);
+  const Tensor wide = Convert(grad, DType::kF32) * Convert(residuals[3], DType::kF32);
+  const Tensor row_sum = Transpose(Sum(pass.Grouped(wide), {-1}), {0, 2, 1, 3});
+  const Tensor grad_weights = DotGeneral(pass.Grouped(grad), residuals[2],
+                                         {.lhs_batch = {0, 2},
+                                          .rhs_batch = {0, 2},
+                                          .lhs_contract = {4},
+                                          .rhs_contract = {3},
+                                          .result = DType::kF32});
+  const Tensor grad_scores =
+      Convert(weights * (grad_weights - ExpandDims(row_sum, -1)) * pass.scale(), pass.dtype);
+  return {Mix(pass, grad_scores, k), MixBack(pass, grad_scores, q),
+          MixBack(pass, Convert(weights, pass.dtype), grad)};
 }
 
 }  // namespace
 
 Tensor Attend(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options) {
-  const int64_t batch = q.dim(0);
-  const int64_t queries = q.dim(1);
-  const int64_t keys = k.dim(1);
-  const int64_t heads = q.dim(2);
-  const int64_t kv_heads = k.dim(2);
-  const int64_t head_dim = q.dim(3);
-  SOPHIA_CHECK(heads % kv_heads == 0 && k.dims() == v.dims() && k.dim(3) == head_dim);
-  SOPHIA_CHECK(!options.causal || options.positions.defined() || queries == keys);
-
-  const double scale = 1.0 / std::sqrt(static_cast<double>(head_dim));
-  const Tensor grouped = Reshape(q * scale, {batch, queries, kv_heads, heads / kv_heads, head_dim});
-  // [B, K, Sq, G, Sk] -> [B, K, G, Sq, Sk]
-  Tensor scores = DotGeneral(grouped, k,
-                             {.lhs_batch = {0, 2},
-                              .rhs_batch = {0, 2},
-                              .lhs_contract = {4},
-                              .rhs_contract = {3},
-                              .result = DType::kF32});
-  scores = Transpose(scores, {0, 1, 3, 2, 4});
+  Pass pass{.batch = q.dim(0),
+            .queries = q.dim(1),
+            .keys = k.dim(1),
+            .kv_heads = k.dim(2),
+            .group = q.dim(2) / k.dim(2),
+            .head_dim = q.dim(3),
+            .dtype = q.dtype()};
+  SOPHIA_CHECK(q.dim(2) % k.dim(2) == 0 && k.dims() == v.dims() && k.dim(3) == q.dim(3));
+  SOPHIA_CHECK(!options.causal || options.positions.defined() || pass.queries == pass.keys);
   if (options.causal || options.positions.defined()) {
-    scores = Select(VisibleKeys(queries, keys, options.positions), scores, kMasked);
+    pass.visible = VisibleKeys(pass.queries, pass.keys, options.positions);
   }
-  const Tensor shifted = Exp(scores - ReduceMax(scores, {-1}, {.keep_dims = true}));
-  const Tensor weights = Convert(shifted / Sum(shifted, {-1}, {.keep_dims = true}), q.dtype());
-  // [B, K, G, Sq, D] -> [B, Sq, K, G, D]
-  const Tensor mixed = DotGeneral(
-      weights, v,
-      {.lhs_batch = {0, 1}, .rhs_batch = {0, 2}, .lhs_contract = {4}, .rhs_contract = {1}});
-  return Reshape(Transpose(mixed, {0, 3, 1, 2, 4}), {batch, queries, heads, head_dim});
+  return CustomVjp(
+      {q, k, v}, [&](std::span<const Tensor> p) { return AttendForward(pass, p[0], p[1], p[2]); },
+      [pass](std::span<const Tensor> residuals, std::span<const Tensor> grads) {
+        Pass again = pass;
+        // The mask is made where the backward pass is traced.
+        if (pass.visible.defined()) again.visible = VisibleKeys(pass.queries, pass.keys, {});
+        return AttendBackward(again, residuals, grads[0]);
+      })[0];
 }
 
 }  // namespace sophia::nn

@@ -4,6 +4,9 @@
 
 namespace sophia::nn {
 
+// What the reverse pass keeps of attention under Remat::Named: the result and its row sums.
+inline constexpr const char* kSavedAttention = "attention";
+
 struct AttentionOptions {
   bool causal = true;  // query i sees keys 0 … i; needs as many queries as keys
   // s32 [B, Sq]: query i sees keys 0 … position; replaces `causal`. For decoding from a cache.
@@ -12,7 +15,8 @@ struct AttentionOptions {
 
 // Scaled dot-product attention with grouped queries: https://arxiv.org/abs/1706.03762 and
 // https://arxiv.org/abs/2305.13245. q: [B, Sq, H, D], k and v: [B, Sk, K, D], K divides H
-// -> [B, Sq, H, D] in q's type. Scores and softmax in f32.
+// -> [B, Sq, H, D] in q's type. Scores and softmax in f32. Differentiable unless positions are
+// given.
 Tensor Attend(const Tensor& q, const Tensor& k, const Tensor& v,
               const AttentionOptions& options = {});
 

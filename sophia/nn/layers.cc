@@ -9,6 +9,7 @@
 #include "sophia/graph/ops/reduce_ops.h"
 #include "sophia/graph/ops/shape_ops.h"
 #include "sophia/graph/ops/sort_ops.h"
+#include "sophia/graph/ops/special_ops.h"
 
 namespace sophia::nn {
 
@@ -21,7 +22,8 @@ Linear::Linear(const ParamScope& scope, int64_t in, int64_t out, const LinearOpt
 Tensor Linear::operator()(const Tensor& x) const {
   Tensor y = MatMul(x, Convert(weight_.value(), x.dtype()), {.transposed = true});
   if (bias_.defined()) y = y + Convert(bias_.value(), y.dtype());
-  return extension_ == nullptr ? y : extension_->Apply(x, y);
+  if (extension_ != nullptr) y = extension_->Apply(x, y);
+  return CheckpointName(y, kSavedLinear);
 }
 
 RmsNorm::RmsNorm(const ParamScope& scope, int64_t size, double eps)

@@ -6,6 +6,9 @@
 
 namespace sophia::nn {
 
+// What the reverse pass keeps of linear layers under Remat::Named: their results.
+inline constexpr const char* kSavedLinear = "linear";
+
 struct LinearOptions {
   bool bias = false;
 };

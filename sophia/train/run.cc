@@ -67,7 +67,7 @@ void TrainingRun::Compile() {
       *plan_, {.shape = shape_,
                .optimizer = OptimizerOf(options_, schedule),
                .schedule = schedule,
-               .remat = options_.gradient_checkpointing ? Remat::Nothing() : Remat::Everything(),
+               .remat = options_.gradient_checkpointing ? Remat::Nothing() : SaveProducts(),
                .norm_groups = norm_groups_});
   slots_ = step.slots;
   program_ = std::make_unique<Program>(Program::Compile(

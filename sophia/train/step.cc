@@ -7,9 +7,17 @@
 #include "sophia/graph/ops/gather_ops.h"
 #include "sophia/graph/ops/reduce_ops.h"
 #include "sophia/graph/ops/shape_ops.h"
+#include "sophia/lora/lora.h"
+#include "sophia/nn/attention.h"
+#include "sophia/nn/layers.h"
 #include "sophia/nn/loss.h"
 
 namespace sophia::train {
+
+Remat SaveProducts() {
+  return Remat::Named({nn::kSavedLinear, nn::kSavedAttention, lora::kSavedBranch});
+}
+
 namespace {
 
 struct MicroBatch {

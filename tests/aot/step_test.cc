@@ -23,7 +23,7 @@ ModelPlan PlanOf(const Json& config, DType dtype) {
 }
 
 StepProgram Trace(const ModelPlan& plan, const BatchShape& shape, const Mesh& mesh = {},
-                  const Remat& remat = {}) {
+                  const Remat& remat = SaveProducts()) {
   const TrainOptions options;
   const optim::Schedule schedule = ScheduleOf(options, 10);
   return TraceStep(plan, {.shape = shape,
