@@ -37,12 +37,13 @@ ProofResult Prove(const TrainOptions& options, const TrainEnvironment& environme
   ten_steps.max_steps = kSteps;
   TrainingRun run(ten_steps, environment, {"lora_A", "lora_B"});
   const std::vector<std::string> before = BaseHashes(run);
+  const Batch batch = run.NextBatch();
 
   ProofResult result;
   fmt::print(console, "{:>4}  {:>9}  {:>12}  {:>12}  {}\n", "step", "loss", "|grad A|", "|grad B|",
              "status");
   for (int64_t i = 0; i < kSteps; ++i) {
-    const StepMetrics metrics = run.Step();
+    const StepMetrics metrics = run.Step(batch);
     const bool fell = result.steps.empty() || metrics.loss < result.steps.back().loss;
     fmt::print(console, "{:>4}  {:>9.5f}  {:>12.4e}  {:>12.4e}  {}\n", metrics.step, metrics.loss,
                metrics.group_norms[0], metrics.group_norms[1],

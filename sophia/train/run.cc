@@ -95,10 +95,9 @@ void TrainingRun::LoadWeights() {
   load_seconds_ = SecondsSince(start);
 }
 
-StepMetrics TrainingRun::Step() {
+StepMetrics TrainingRun::Step(const Batch& batch) {
   const Clock::time_point start = Clock::now();
   const pjrt::Device device = environment_.client->default_device();
-  const Batch batch = loader_->Next();
   const auto to_device = [&](const Dims& dims, const std::vector<int32_t>& values) {
     return pjrt::Buffer::FromHost(device, {DType::kS32, dims}, values);
   };

@@ -45,7 +45,10 @@ class TrainingRun {
   const std::vector<pjrt::Buffer>& parameters() const { return parameters_; }
   double load_seconds() const { return load_seconds_; }
 
-  StepMetrics Step();
+  // The next batch of the data.
+  Batch NextBatch() { return loader_->Next(); }
+  // One optimiser step on `batch`.
+  StepMetrics Step(const Batch& batch);
   void SaveAdapter(const std::filesystem::path& folder) const;
 
  private:

@@ -71,7 +71,7 @@ TrainResult Train(const TrainOptions& options, const TrainEnvironment& environme
                      .compile_seconds = run.program().compile_seconds(),
                      .adapter = out};
   for (int64_t i = 0; i < run.total_steps(); ++i) {
-    const StepMetrics metrics = run.Step();
+    const StepMetrics metrics = run.Step(run.NextBatch());
     file.Write(metrics);
     if (!std::isfinite(metrics.loss)) {
       Fail("train", "expected a finite loss at step {}, got {}", metrics.step, metrics.loss);
