@@ -6,8 +6,8 @@
 
 namespace sophia::train {
 
-// The proof of convergence: ten steps in which the loss falls through the adapter's A and B while
-// no base weight moves.
+// The proof of convergence: ten steps on one batch, in which the loss falls through the adapter's A
+// and B while no base weight moves.
 struct ProofResult {
   std::vector<StepMetrics> steps;  // group_norms: of A and of B
   size_t base_weights = 0;         // tensors whose SHA-256 was compared

@@ -73,7 +73,7 @@ TEST_P(SftParityTest, MatchesTorchAndPeft) {
   TrainingRun ours(OptionsOf(run), CpuEnvironment());
   ASSERT_EQ(ours.total_steps(), static_cast<int64_t>(run["steps"].size()));
   for (const Json& expected : run["steps"]) {
-    const StepMetrics metrics = ours.Step();
+    const StepMetrics metrics = ours.Step(ours.NextBatch());
     const double loss = expected["loss"];
     const double norm = expected["grad_norm"];
     EXPECT_NEAR(metrics.loss, loss, 1e-5 * loss) << "step " << metrics.step;
