@@ -32,10 +32,10 @@ struct Remat {
   }
 };
 
-using AttrValue =
-    std::variant<bool, int64_t, double, std::string, DType, Dims, Remat, std::vector<std::string>,
-                 std::shared_ptr<const std::vector<std::byte>>,
-                 std::shared_ptr<const CustomVjpRule>>;
+using AttrValue = std::variant<bool, int64_t, double, std::string, DType, Dims, Remat,
+                               std::vector<Shape>, std::vector<std::vector<std::string>>,
+                               std::shared_ptr<const std::vector<std::byte>>,
+                               std::shared_ptr<const CustomVjpRule>>;
 
 // The static arguments of a node: a short list of named values.
 class Attrs {

@@ -132,7 +132,7 @@ std::string RegionPrinter::Scalar(DType dtype, double value) {
   Graph graph;
   const Tracing tracing(graph);
   const Node& constant = *Full({dtype, {}}, value).node();
-  const std::string name = FreshName();
+  std::string name = FreshName();
   Line(fmt::format("{} = \"stablehlo.constant\"() {{{}}} : () -> {}", name,
                    constant.op->attributes(constant), Type({dtype, {}})));
   return name;

@@ -194,7 +194,7 @@ std::string RegionPrinter::PrintSliceOf(const std::string& stacked, const Shape&
       sliced, stacked, Repeat(index, zero, slice.rank()),
       fmt::join(WithLeadingOne(slice).dims, ", "), Type(shape),
       Repeat(kIndexType, kIndexType, slice.rank()), Type(WithLeadingOne(slice))));
-  const std::string squeezed = FreshName();
+  std::string squeezed = FreshName();
   Line(fmt::format("{} = \"stablehlo.reshape\"({}) : ({}) -> {}", squeezed, sliced,
                    Type(WithLeadingOne(slice)), Type(slice)));
   return squeezed;

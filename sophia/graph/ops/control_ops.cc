@@ -44,7 +44,7 @@ std::vector<Shape> WhileShape(const ShapeArgs& args) {
   if (condition.size() != 1 || condition[0] != Shape{DType::kBool, {}}) {
     args.Fail("expected a condition that returns bool[], got {}", Names(condition));
   }
-  const std::vector<Shape> body = ShapesOf(args.regions[1]->results);
+  std::vector<Shape> body = ShapesOf(args.regions[1]->results);
   if (body != args.inputs) {
     args.Fail("expected a body that returns the loop's state {}, got {}", Names(args.inputs),
               Names(body));
@@ -56,7 +56,7 @@ std::vector<Shape> CaseShape(const ShapeArgs& args) {
   if (args.inputs[0] != Shape{DType::kS32, {}}) {
     args.Fail("expected an index s32[], got {}", ToString(args.inputs[0]));
   }
-  const std::vector<Shape> first = ShapesOf(args.regions[0]->results);
+  std::vector<Shape> first = ShapesOf(args.regions[0]->results);
   for (const auto& region : args.regions) {
     if (ShapesOf(region->results) != first) {
       args.Fail("expected branches of equal results, got {} and {}", Names(first),
@@ -158,7 +158,7 @@ std::vector<OpSample> ScanSamples() {
     const Tensor next = Sin(carry[0] * x[0]) + x[1];
     return {{next}, {next * carry[0]}};
   };
-  const auto call = [body](bool reverse, Remat remat) {
+  const auto call = [body](bool reverse, const Remat& remat) {
     return [=](In in) {
       const ScanResult result =
           Scan(body, {in[0]}, {in[1], in[2]}, {.reverse = reverse, .remat = remat});

@@ -31,8 +31,10 @@ std::string Number(double value, DType dtype) {
                ? fmt::format("{}", static_cast<uint64_t>(value))
                : fmt::format("{}", static_cast<int64_t>(value));
   }
-  if (std::isfinite(value)) return fmt::format("{:.{}e}", value, dtype == DType::kF64 ? 16 : 8);
   const auto narrow = static_cast<float>(value);
+  if (std::isfinite(value)) {
+    return dtype == DType::kF64 ? fmt::format("{:.16e}", value) : fmt::format("{:.8e}", narrow);
+  }
   switch (dtype) {
     case DType::kF64:
       return fmt::format("0x{:016X}", std::bit_cast<uint64_t>(value));

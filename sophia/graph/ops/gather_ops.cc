@@ -77,12 +77,19 @@ std::vector<Shape> GatherShape(const ShapeArgs& args) {
   const Shape& operand = args.inputs[0];
   const Dims& slice_sizes = args.attrs.Get<Dims>("slice_sizes");
   bool fits = slice_sizes.size() == operand.dims.size();
-  for (size_t i = 0; fits && i < slice_sizes.size(); ++i) fits = slice_sizes[i] <= operand.dims[i];
+  for (size_t i = 0; fits && i < slice_sizes.size(); ++i) {
+    const auto axis = static_cast<int64_t>(i);
+    const bool is_left_out =
+        Contains(dims.collapsed_slice_dims, axis) || Contains(dims.operand_batching_dims, axis);
+    fits = slice_sizes[i] <= (is_left_out ? 1 : operand.dims[i]);
+  }
   const Dims offsets = fits ? OffsetSizes(slice_sizes, dims) : Dims{};
   const Dims batch = BatchSizes(args.inputs[1], dims.index_vector_dim);
   if (!fits || offsets.size() != dims.offset_dims.size()) {
-    args.Fail("expected slice sizes within {} that leave {} dimensions, got {}", ToString(operand),
-              dims.offset_dims.size(), ToString(slice_sizes));
+    args.Fail(
+        "expected slice sizes within {}, 1 where a dimension is left out, that leave {} "
+        "dimensions, got {}",
+        ToString(operand), dims.offset_dims.size(), ToString(slice_sizes));
   }
   Dims result(batch.size() + offsets.size());
   size_t next_batch = 0;
@@ -194,6 +201,21 @@ std::vector<Shape> ScatterShape(const ShapeArgs& args) {
       updates.dims.size() != batch.size() + dims.offset_dims.size()) {
     args.Fail("expected updates of rank {} and the operand's type, got {} into {}",
               batch.size() + dims.offset_dims.size(), ToString(updates), ToString(args.inputs[0]));
+  }
+  Dims own_batch;
+  for (int64_t axis = 0; axis < updates.rank(); ++axis) {
+    if (!Contains(dims.offset_dims, axis)) {
+      own_batch.push_back(updates.dims[static_cast<size_t>(axis)]);
+    }
+  }
+  const Dims windows = WindowSizes(args.inputs[0], updates, dims);
+  bool fits = own_batch == batch;
+  for (size_t i = 0; i < windows.size(); ++i) {
+    fits = fits && windows[i] <= args.inputs[0].dims[i];
+  }
+  if (!fits) {
+    args.Fail("expected updates for indices {} within {}, got {}", ToString(args.inputs[1]),
+              ToString(args.inputs[0]), ToString(updates));
   }
   return {args.inputs[0]};
 }

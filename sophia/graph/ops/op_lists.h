@@ -11,6 +11,7 @@ std::vector<const OpDef*> UnaryOps();
 std::vector<const OpDef*> BinaryOps();
 std::vector<const OpDef*> SelectOps();
 std::vector<const OpDef*> CreationOps();
+std::vector<const OpDef*> TypeOps();
 std::vector<const OpDef*> ShapeOps();
 std::vector<const OpDef*> SliceOps();
 std::vector<const OpDef*> GatherOps();

@@ -22,9 +22,10 @@ int64_t CheckedAxis(int64_t axis, int64_t rank, std::string_view op, Loc loc) {
 
 std::vector<const OpDef*> AllOps() {
   std::vector<const OpDef*> all;
-  for (const auto& list : {ops::CreationOps(), ops::UnaryOps(), ops::BinaryOps(), ops::SelectOps(),
-                           ops::ShapeOps(), ops::SliceOps(), ops::GatherOps(), ops::ReduceOps(),
-                           ops::DotOps(), ops::SortOps(), ops::SpecialOps(), ops::ControlOps()}) {
+  for (const auto& list :
+       {ops::CreationOps(), ops::UnaryOps(), ops::BinaryOps(), ops::SelectOps(), ops::TypeOps(),
+        ops::ShapeOps(), ops::SliceOps(), ops::GatherOps(), ops::ReduceOps(), ops::DotOps(),
+        ops::SortOps(), ops::SpecialOps(), ops::ControlOps()}) {
     all.insert(all.end(), list.begin(), list.end());
   }
   return all;

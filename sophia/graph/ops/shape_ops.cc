@@ -1,4 +1,4 @@
-// Ops that change type or arrangement, not values.
+// Ops that change the arrangement of elements.
 #include "sophia/graph/ops/shape_ops.h"
 
 #include <algorithm>
@@ -15,85 +15,6 @@ namespace {
 
 using In = std::span<const Tensor>;
 using Out = std::vector<Tensor>;
-
-constinit const OpDef kConvert = Op({
-    .name = "convert",
-    .mlir = "stablehlo.convert",
-    .shape = [](const ShapeArgs& args) -> std::vector<Shape> {
-      return {{args.attrs.Get<DType>("dtype"), args.inputs[0].dims}};
-    },
-    .vjp = [](VjpContext& c) { c.Add(0, Convert(c.Grad(0), c.InShape(0).dtype)); },
-    .samples =
-        [] {
-          std::vector<OpSample> samples;
-          for (const DType to : {DType::kBF16, DType::kF16, DType::kS32, DType::kS8, DType::kBool,
-                                 DType::kF8E4M3FN, DType::kF8E5M2}) {
-            samples.push_back({.name = fmt::format("convert/f32/{}", Name(to)),
-                               .inputs = {{DType::kF32, {3, 5}}},
-                               .call = [to](In in) { return Out{Convert(in[0], to)}; },
-                               .step = 0.25,
-                               .tolerance = Info(to).bits == 8 ? 0.2 : 0.02});
-          }
-          for (const auto& [from, to] :
-               std::vector<std::pair<DType, DType>>{{DType::kS32, DType::kF32},
-                                                    {DType::kS32, DType::kU8},
-                                                    {DType::kS32, DType::kBool},
-                                                    {DType::kU8, DType::kBF16},
-                                                    {DType::kBool, DType::kF32},
-                                                    {DType::kU8, DType::kS32},
-                                                    {DType::kBF16, DType::kF32},
-                                                    {DType::kBF16, DType::kF16},
-                                                    {DType::kF16, DType::kBF16},
-                                                    {DType::kF8E4M3FN, DType::kBF16},
-                                                    {DType::kF8E5M2, DType::kF32}}) {
-            samples.push_back({.name = fmt::format("convert/{}/{}", Name(from), Name(to)),
-                               .inputs = {{from, {4, 3}}},
-                               .call = [to = to](In in) { return Out{Convert(in[0], to)}; },
-                               .low = 0,
-                               .high = 9});
-          }
-          return samples;
-        },
-});
-
-constinit const OpDef kBitcastConvert = Op({
-    .name = "bitcast_convert",
-    .mlir = "stablehlo.bitcast_convert",
-    .shape = [](const ShapeArgs& args) -> std::vector<Shape> {
-      const Shape& in = args.inputs[0];
-      Shape out{args.attrs.Get<DType>("dtype"), in.dims};
-      const int from = Info(in.dtype).bits;
-      const int to = Info(out.dtype).bits;
-      if (from > to) out.dims.push_back(from / to);
-      if (from < to) {
-        if (in.dims.empty() || in.dims.back() * from != to) {
-          args.Fail("expected a last dimension of {} to make {}, got {}", to / from,
-                    Name(out.dtype), ToString(in));
-        }
-        out.dims.pop_back();
-      }
-      return {out};
-    },
-    .gradient = OpDef::Gradient::kNone,
-    .cheap = true,
-    .samples =
-        [] {
-          return std::vector<OpSample>{
-              {.name = "bitcast_convert/f32/s32",
-               .inputs = {{DType::kF32, {3}}},
-               .call = [](In in) { return Out{BitcastConvert(in[0], DType::kS32)}; }},
-              {.name = "bitcast_convert/u8/u16",
-               .inputs = {{DType::kU8, {3, 2}}},
-               .call = [](In in) { return Out{BitcastConvert(in[0], DType::kU16)}; },
-               .low = 0,
-               .high = 255},
-              {.name = "bitcast_convert/u32/u8",
-               .inputs = {{DType::kU32, {3}}},
-               .call = [](In in) { return Out{BitcastConvert(in[0], DType::kU8)}; },
-               .low = 0,
-               .high = 1e6}};
-        },
-});
 
 constinit const OpDef kBroadcastInDim = Op({
     .name = "broadcast_in_dim",
@@ -357,14 +278,6 @@ constinit const OpDef kPad = Op({
 
 }  // namespace
 
-Tensor Convert(const Tensor& x, DType dtype, Loc loc) {
-  return x.dtype() == dtype ? x : Apply(kConvert, {x}, {{"dtype", dtype}}, loc);
-}
-
-Tensor BitcastConvert(const Tensor& x, DType dtype, Loc loc) {
-  return Apply(kBitcastConvert, {x}, {{"dtype", dtype}}, loc);
-}
-
 Tensor BroadcastInDim(const Tensor& x, const Dims& dims, const Dims& map, Loc loc) {
   return Apply(kBroadcastInDim, {x}, {{"dims", dims}, {"map", map}}, loc);
 }
@@ -448,8 +361,7 @@ Tensor Pad(const Tensor& x, const Tensor& value, const Dims& low, const Dims& hi
 namespace ops {
 
 std::vector<const OpDef*> ShapeOps() {
-  return {&kConvert,   &kBitcastConvert, &kBroadcastInDim, &kReshape,
-          &kTranspose, &kReverse,        &kConcatenate,    &kPad};
+  return {&kBroadcastInDim, &kReshape, &kTranspose, &kReverse, &kConcatenate, &kPad};
 }
 
 }  // namespace ops

@@ -149,24 +149,14 @@ constinit const OpDef kOptimizationBarrier = Op({
 });
 
 Sharding ShardingOf(const Node& node) {
-  Sharding sharding;
-  for (const std::string& axes : node.attrs.Get<std::vector<std::string>>("axes")) {
-    sharding.axes.emplace_back();
-    size_t start = 0;
-    while (start < axes.size()) {
-      const size_t end = axes.find('|', start);
-      sharding.axes.back().push_back(axes.substr(start, end - start));
-      start = end == std::string::npos ? axes.size() : end + 1;
-    }
-  }
-  return sharding;
+  return {.axes = node.attrs.Get<std::vector<std::vector<std::string>>>("axes")};
 }
 
 constinit const OpDef kShardingConstraint = Op({
     .name = "sharding_constraint",
     .mlir = "sdy.sharding_constraint",
     .shape = [](const ShapeArgs& args) -> std::vector<Shape> {
-      const size_t given = args.attrs.Get<std::vector<std::string>>("axes").size();
+      const size_t given = args.attrs.Get<std::vector<std::vector<std::string>>>("axes").size();
       if (given != args.inputs[0].dims.size()) {
         args.Fail("expected axes for {} dimensions, got {}", args.inputs[0].rank(), given);
       }
@@ -203,18 +193,7 @@ std::string CustomCallAttributes(const Node& node) {
 constinit const OpDef kCustomCall = Op({
     .name = "custom_call",
     .mlir = "stablehlo.custom_call",
-    .shape = [](const ShapeArgs& args) -> std::vector<Shape> {
-      std::vector<Shape> shapes;
-      const Dims& dtypes = args.attrs.Get<Dims>("dtypes");
-      const Dims& ranks = args.attrs.Get<Dims>("ranks");
-      const Dims& sizes = args.attrs.Get<Dims>("sizes");
-      auto at = sizes.begin();
-      for (size_t i = 0; i < dtypes.size(); ++i) {
-        shapes.push_back({static_cast<DType>(dtypes[i]), Dims(at, at + ranks[i])});
-        at += ranks[i];
-      }
-      return shapes;
-    },
+    .shape = [](const ShapeArgs& args) { return args.attrs.Get<std::vector<Shape>>("results"); },
     .gradient = OpDef::Gradient::kForbidden,
     .attributes = CustomCallAttributes,
     .samples =
@@ -266,22 +245,12 @@ Tensor ShardingConstraint(const Tensor& x, const Sharding& sharding, Loc loc) {
   if (Graph::Current().mesh().empty()) {
     FailAt(loc, "sharding_constraint: expected a graph with a mesh, got none");
   }
-  std::vector<std::string> axes;
-  for (const auto& dim : sharding.axes) axes.push_back(fmt::format("{}", fmt::join(dim, "|")));
-  return Apply(kShardingConstraint, {x}, {{"axes", axes}}, loc);
+  return Apply(kShardingConstraint, {x}, {{"axes", sharding.axes}}, loc);
 }
 
 std::vector<Tensor> CustomCall(const std::string& target, const std::vector<Tensor>& operands,
                                const std::vector<Shape>& results, const CustomCallOptions& options,
                                Loc loc) {
-  Dims dtypes;
-  Dims ranks;
-  Dims sizes;
-  for (const Shape& shape : results) {
-    dtypes.push_back(static_cast<int64_t>(shape.dtype));
-    ranks.push_back(shape.rank());
-    sizes.insert(sizes.end(), shape.dims.begin(), shape.dims.end());
-  }
   std::string layouts;
   if (!options.operand_layouts.empty() || !options.result_layouts.empty()) {
     layouts = fmt::format("operand_layouts = {}, result_layouts = {}",
@@ -291,9 +260,7 @@ std::vector<Tensor> CustomCall(const std::string& target, const std::vector<Tens
               {"backend_config", options.backend_config},
               {"typed_ffi", options.typed_ffi},
               {"has_side_effect", options.has_side_effect},
-              {"dtypes", dtypes},
-              {"ranks", ranks},
-              {"sizes", sizes}};
+              {"results", results}};
   if (!layouts.empty()) attrs.Set("layouts", layouts);
   Node* node = AddNode(kCustomCall, operands, std::move(attrs), loc);
   std::vector<Tensor> tensors;

@@ -182,12 +182,16 @@ constinit const OpDef kRoundNearestEven = Op({
     .samples = [] { return Unary("round_nearest_even", RoundNearestEven, -3, 3); },
 });
 
-// d x^(-1/2) = -1/2 x^(-1/2) / x
+// d x^(-1/2) = -1/2 (x^(-1/2))^3
 constinit const OpDef kRsqrt = Op({
     .name = "rsqrt",
     .mlir = "stablehlo.rsqrt",
     .shape = SameFloat,
-    .vjp = [](VjpContext& c) { c.Add(0, -0.5 * (c.Grad(0) * c.Out(0)) / c.In(0)); },
+    .vjp =
+        [](VjpContext& c) {
+          const Tensor y = c.Out(0);
+          c.Add(0, c.Grad(0) * (-0.5 * (y * y * y)));
+        },
     .samples = [] { return Unary("rsqrt", Rsqrt, 0.3, 3); },
 });
 
