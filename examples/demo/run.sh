@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# Fine-tunes SmolLM2-135M-Instruct to turn messy reminders into JSON and shows what it learnt.
+# usage: [SOPHIA=build/sophia] examples/demo/run.sh   (writes under build/demo only)
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+
+readonly kSophia=${SOPHIA:-build/sophia}
+readonly kDemo=examples/demo
+readonly kOut=build/demo
+readonly kModel=.deps/models/SmolLM2-135M-Instruct.Q4_1.gguf
+readonly kAdapter=$kOut/adapter
+readonly kSystem='Reminder to JSON'
+readonly kReminder='gotta give ben umbrella sundy @ 530pm'  # of the test split
+readonly kRowsBefore=25
+
+Title() { printf '\n== %s\n' "$*"; }
+
+Generate() { "$kSophia" generate --model "$kModel" --max-new-tokens 48 "$@"; }
+
+# Evaluate ROWS.jsonl PREDICTIONS.jsonl FLAGS...: prints the exact match on the rows.
+Evaluate() {
+  local rows=$1 predictions=$2
+  shift 2
+  Generate --data "$rows" --out "$predictions" --exact-match --batch-size 25 "$@"
+}
+
+# Answer FLAGS...: the sample conversation's answer, each line marked.
+Answer() { Generate --system "$kSystem" --prompt "$kReminder" "$@" | sed 's/^/  assistant: /'; }
+
+main() {
+  local needed
+  for needed in "$kSophia" "$kModel"; do
+    [[ -e $needed ]] && continue
+    echo "demo: expected $needed, got no such file; make demo builds and fetches it" >&2
+    exit 1
+  done
+  mkdir -p "$kOut"
+  head -n "$kRowsBefore" "$kDemo/test.jsonl" >"$kOut/before.jsonl"
+
+  Title "before training: the first $kRowsBefore of the test split"
+  Evaluate "$kOut/before.jsonl" "$kOut/predictions_before.jsonl" | tee "$kOut/before.txt"
+  Answer >"$kOut/sample_before.txt"
+
+  Title "training: $kDemo/demo.yaml"
+  "$kSophia" train --config "$kDemo/demo.yaml" --out "$kAdapter"
+
+  Title 'after training: the whole test split, none of whose tasks was trained on'
+  Evaluate "$kDemo/test.jsonl" "$kOut/predictions_after.jsonl" --adapter "$kAdapter" |
+    tee "$kOut/after.txt"
+  Answer --adapter "$kAdapter" >"$kOut/sample_after.txt"
+
+  Title 'one conversation'
+  echo "  user:      $kReminder"
+  echo 'before'
+  cat "$kOut/sample_before.txt"
+  echo 'after'
+  cat "$kOut/sample_after.txt"
+
+  Title 'result'
+  echo "before   $(grep 'exact match' "$kOut/before.txt")"
+  echo "after    $(grep 'exact match' "$kOut/after.txt")"
+  echo "adapter  $kAdapter"
+  echo "chat     $kSophia chat --model $kModel --adapter $kAdapter --system '$kSystem'"
+  echo '         (it learnt single reminders: /reset before the next one)'
+}
+
+main "$@"
