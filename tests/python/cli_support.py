@@ -1,0 +1,70 @@
+"""Runs the `sophia` program of $SOPHIA_BUILD_DIR (default build/) for the tests of the command line."""
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+
+from tokenizers import Tokenizer, decoders, models
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+FIXTURES = ROOT / "tests" / "fixtures"
+GQA = FIXTURES / "llama" / "gqa"
+ROWS = FIXTURES / "sft" / "rows.jsonl"
+SMOLLM2 = ROOT / ".deps" / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf"
+PROGRAM = pathlib.Path(os.environ.get("SOPHIA_BUILD_DIR", ROOT / "build")) / "sophia"
+TEMPLATE = (
+    "{% for message in messages %}{% if message.role == 'tool' %}{{ raise_exception('no tools') }}"
+    "{% endif %}{{ message.role[0] }}:{{ message.content }}<e>{% endfor %}"
+    "{% if add_generation_prompt %}a:{% endif %}"
+)
+
+
+def sophia(*arguments, stdin="", env=None):
+    return subprocess.run(
+        [PROGRAM, *map(str, arguments)], input=stdin, capture_output=True, text=True, timeout=300,
+        env={**os.environ, **(env or {})}, check=False,
+    )
+
+
+def output(*arguments, **more):
+    """stdout of a run that must succeed without a word on stderr."""
+    result = sophia(*arguments, **more)
+    assert (result.returncode, result.stderr) == (0, ""), result
+    return result.stdout
+
+
+def complaint(exit_code, *arguments, **more):
+    """The one line on stderr of a run that must fail with `exit_code`."""
+    result = sophia(*arguments, **more)
+    assert result.returncode == exit_code, result.stderr
+    lines = result.stderr.splitlines()
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("sophia: error: ")
+    return lines[0].removeprefix("sophia: error: ")
+
+
+def write_rows(path, *rows):
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def training(out, **options):
+    """Arguments of a two-step run on the tiny model; options replace or add."""
+    given = {"model": GQA, "data": ROWS, "out": out, "dtype": "f32", "max-steps": 2, **options}
+    return ["train", *(text for key, value in given.items() for text in (f"--{key}", value))]
+
+
+def text_model(folder):
+    """The tiny model with a tokenizer of single ASCII characters and a chat template."""
+    shutil.copytree(GQA, folder)
+    characters = ["<unk>", "<s>", "<e>"] + [chr(code) for code in range(32, 127)]
+    vocabulary = {text: token for token, text in enumerate(characters)}
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[], unk_token="<unk>"))
+    tokenizer.add_special_tokens(["<unk>", "<s>", "<e>"])
+    tokenizer.decoder = decoders.Fuse()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    config = {"eos_token": "<e>", "chat_template": TEMPLATE}
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
+    return folder

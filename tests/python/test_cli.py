@@ -1,0 +1,193 @@
+"""What `sophia` does on the tiny fixtures: help, options and every subcommand."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from cli_support import (FIXTURES, GQA, ROOT, ROWS, complaint, output, sophia, text_model, training,
+                         write_rows)
+from safetensors.numpy import load_file
+
+SUBCOMMANDS = ["train", "generate", "chat", "tokenize", "logits", "inspect", "doctor", "prove"]
+
+
+@pytest.fixture(scope="module")
+def chatty(tmp_path_factory):
+    return text_model(tmp_path_factory.mktemp("model") / "chatty")
+
+
+@pytest.fixture(scope="module")
+def adapter(tmp_path_factory):
+    out = tmp_path_factory.mktemp("train") / "adapter"
+    output(*training(out, **{"lora-r": 4, "learning-rate": 0.1}))
+    return out
+
+
+def test_help_lists_every_subcommand():
+    text = output("--help")
+    for name in SUBCOMMANDS:
+        assert re.search(rf"^  {name} +\w", text, re.MULTILINE)
+    assert "Example:" in text
+    assert sophia().returncode == 2
+
+
+@pytest.mark.parametrize("name", SUBCOMMANDS)
+def test_subcommand_help_has_an_example(name):
+    assert f"Example:\n  sophia {name}" in output(name, "--help")
+
+
+def test_train_help_groups_options_with_defaults():
+    text = output("train", "--help")
+    for part in ["Model and data:", "LoRA:", "Optimiser:", "N=16", "X=2e-4", "--no-shuffle"]:
+        assert part in text
+
+
+def test_version_is_the_build_s():
+    version = re.search(r"VERSION ([\d.]+) LANGUAGES", (ROOT / "CMakeLists.txt").read_text())[1]
+    assert output("--version") == f"sophia {version}\n"
+
+
+def test_training_writes_adapter_and_metrics(adapter):
+    metrics = [json.loads(line) for line in (adapter / "metrics.jsonl").read_text().splitlines()]
+    assert [one["step"] for one in metrics] == [1, 2]
+    assert set(metrics[0]) == {"step", "loss", "grad_norm", "learning_rate", "tokens_per_second"}
+    assert json.loads((adapter / "adapter_config.json").read_text())["r"] == 4
+    assert {path.name for path in adapter.iterdir()} == {
+        "metrics.jsonl", "adapter_config.json", "adapter_model.safetensors"}
+
+
+def test_flags_override_yaml_and_dashes_equal_underscores(tmp_path, adapter):
+    config = tmp_path / "run.yaml"
+    config.write_text(
+        f"model: {GQA}\ndata: {ROWS}\noutput-dir: {tmp_path / 'unused'}\ndtype: float32\n"
+        "lora_r: 4\nlearning_rate: 0.1\nmax_steps: 7\ntarget_modules: [q_proj, v_proj]\n"
+    )
+    out = tmp_path / "out"
+    output("train", "--config", config, "--output_dir", out, "--max_steps=2",
+           "--lora-target-modules", "all-linear")
+    assert not (tmp_path / "unused").exists()
+    trained = [folder / "adapter_model.safetensors" for folder in (out, adapter)]
+    assert trained[0].read_bytes() == trained[1].read_bytes()
+
+
+def test_target_modules_take_names_or_an_expression(tmp_path):
+    names, expression = ["q_proj", "v_proj"], r".*\.[qv]_proj"
+    for given, expected in [("q_proj, v_proj", names), (expression, expression)]:
+        output(*training(tmp_path / "out", **{"target-modules": given}))
+        config = json.loads((tmp_path / "out" / "adapter_config.json").read_text())
+        assert config["target_modules"] == expected
+
+
+def test_no_shuffle_keeps_the_order(tmp_path):
+    losses = []
+    for flags in (["--no-shuffle"], ["--shuffle=false"], []):
+        output(*training(tmp_path / "out", batch_size=1), *flags)
+        losses.append(json.loads((tmp_path / "out/metrics.jsonl").read_text().split("\n")[0])["loss"])
+    assert losses[0] == losses[1] != losses[2]
+
+
+def test_logits_match_the_fixture(tmp_path):
+    out = tmp_path / "logits.safetensors"
+    output("logits", "--model", GQA, "--ids-file", GQA / "ids.safetensors", "--out", out)
+    expected = load_file(GQA / "logits.safetensors")["logits"]
+    got = load_file(out)["logits"]
+    assert got.dtype == np.float32
+    np.testing.assert_allclose(got, expected, atol=1e-4 * np.ptp(expected))
+    first = load_file(GQA / "ids.safetensors")["ids"][0]
+    output("logits", "--model", GQA, "--ids", ",".join(map(str, first)), "--out", out)
+    np.testing.assert_allclose(load_file(out)["logits"], got[:1], atol=1e-5)
+
+
+def test_adapter_changes_logits(tmp_path, adapter):
+    outs = [tmp_path / name for name in ("base.safetensors", "adapted.safetensors")]
+    for out, flags in zip(outs, ([], ["--adapter", adapter])):
+        output("logits", "--model", GQA, "--ids", "1,2,3", "--out", out, *flags)
+    base, adapted = (load_file(out)["logits"] for out in outs)
+    assert np.abs(base - adapted).max() > 1e-3
+
+
+def test_generates_the_fixture_s_ids():
+    cases = json.loads((FIXTURES / "generate" / "greedy.json").read_text())
+    for case in [case for case in cases if case["base"] == "llama/gqa"][2:4]:
+        flags = ["--adapter", FIXTURES / case["adapter"]] if case["adapter"] else []
+        text = output("generate", "--model", GQA, "--dtype", "f32", "--ids",
+                      ",".join(map(str, case["prompt"])), "--max-new-tokens",
+                      len(case["new_ids"]), *flags)
+        assert json.loads(text) == case["new_ids"]
+
+
+def test_prompt_equals_messages_and_raw_template(tmp_path, chatty):
+    messages = tmp_path / "messages.json"
+    messages.write_text(json.dumps([{"role": "system", "content": "S"}, {"role": "user", "content": "Hi"}]))
+    common = ["generate", "--model", chatty, "--max-new-tokens", 12]
+    answers = {output(*common, *more) for more in (
+        ["--messages", messages], ["--prompt", "Hi", "--system", "S"],
+        ["--raw", "--prompt", "s:S<e>u:Hi<e>a:"])}
+    assert len(answers) == 1
+    assert answers != {output(*common, "--prompt", "Hi", "--temperature", 5)}
+
+
+def test_batch_mode_writes_predictions_and_counts(tmp_path, chatty):
+    rows = [{"messages": [{"role": "user", "content": text}, {"role": "assistant", "content": "x"}]}
+            for text in ("one", "three", "five!")]
+    data, out = write_rows(tmp_path / "rows.jsonl", *rows), tmp_path / "predictions.jsonl"
+    common = ["generate", "--model", chatty, "--max-new-tokens", 8, "--dtype", "f32"]
+    text = output(*common, "--data", data, "--out", out, "--exact-match", "--batch-size", 2)
+    assert "exact match: 0 of 3 (0.0 %)" in text
+    predictions = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [one["prompt"] for one in predictions] == [row["messages"][:1] for row in rows]
+    alone = output(*common, "--prompt", "three").rstrip("\n")
+    assert predictions[1]["generated"] == alone
+    rows[1]["messages"][1]["content"] = alone
+    assert "1 of 3" in output(*common, "--data", write_rows(data, *rows), "--exact-match")
+
+
+def test_chat_remembers_until_reset(chatty):
+    def talk(*lines):
+        text = "".join(line + "\n" for line in lines)
+        return output("chat", "--model", chatty, "--max-new-tokens", 8, "--max-length", 128, stdin=text)
+
+    once = talk("Hi")
+    assert talk("Hi", "/reset", "Hi", "/exit", "Hi") == once * 2
+    assert talk("Hi", "Hi") != once * 2
+    assert "did you mean '/reset'?" in talk("/rest")
+    assert "reached 128 tokens" in talk("x" * 200)
+
+
+def test_inspect_says_what_it_is(adapter):
+    for path, words in [(GQA, ["llama", "40944", "F32", "21 tensors"]), (adapter, ["LoRA adapter", "all-linear"]),
+                        (FIXTURES / "weights/types.gguf", ["GGUF", "Q4_K"]),
+                        (GQA / "logits.safetensors", ["safetensors"])]:
+        text = output("inspect", path)
+        assert all(word in text for word in words)
+    assert "model.embed_tokens.weight F32 [128, 48]" in output("inspect", GQA, "--tensors")
+
+
+def test_doctor_finds_the_cpu():
+    result = sophia("doctor")  # libtpu may write to stderr while it is loaded
+    assert result.returncode == 0
+    text = result.stdout
+    for word in ["cores", "memory", "PJRT API", "CpuDevice", "ready"]:
+        assert word in text
+
+
+def test_prove_holds_on_one_repeated_batch(tmp_path):
+    row = {"input_ids": list(range(2, 18))}
+    data = write_rows(tmp_path / "rows.jsonl", row, row)
+    common = ["prove", "--model", GQA, "--data", data, "--dtype", "f32"]
+    text = output(*common, "--learning-rate", 0.01, "--lr-scheduler-type", "constant")
+    assert re.search(r" 0 moved; .*the proof holds", text)
+    before, after = re.findall(r"W (?:before|after): +(\w{64})", text)
+    assert before == after
+    failed = sophia(*common, "--learning-rate", 0)
+    assert failed.returncode == 1
+    assert "the proof FAILS" in failed.stdout
+
+
+def test_init_adapter_sets_the_lora_options(tmp_path):
+    run = training(tmp_path / "out", **{"init-adapter": FIXTURES / "sft/adapters/qv"})
+    assert complaint(2, *run, "--lora-r", 3) == (
+        "--lora-r: expected 4 as --init-adapter has it, or nothing, got 3")
+    assert complaint(2, *run, "--use-rslora") == "expected --use-rslora or --init-adapter, got both"
+    output(*run, "--lora-r", 4, "--lora-alpha", 8)
