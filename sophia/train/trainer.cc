@@ -12,6 +12,28 @@
 namespace sophia::train {
 namespace {
 
+// The output folder, made before the work starts so that a bad place is known at once, and removed
+// again if nothing came to be written into it.
+class NewFolder {
+ public:
+  explicit NewFolder(const std::filesystem::path& path)
+      : path_(path), existed_(std::filesystem::exists(path)) {
+    MakeWritableFolder(path);
+  }
+  ~NewFolder() {
+    std::error_code ignored;
+    if (!existed_ && std::filesystem::is_empty(path_, ignored)) {
+      std::filesystem::remove(path_, ignored);
+    }
+  }
+  NewFolder(const NewFolder&) = delete;
+  NewFolder& operator=(const NewFolder&) = delete;
+
+ private:
+  std::filesystem::path path_;
+  bool existed_;
+};
+
 // metrics.jsonl, one line a step, flushed so that it can be followed.
 class MetricsFile {
  public:
@@ -62,7 +84,7 @@ void Describe(const TrainingRun& run, std::FILE* console) {
 
 TrainResult Train(const TrainOptions& options, const TrainEnvironment& environment,
                   const std::filesystem::path& out, std::FILE* console) {
-  MakeWritableFolder(out);
+  const NewFolder folder(out);
   TrainingRun run(options, environment);
   Describe(run, console);
   MetricsFile file(out / "metrics.jsonl");
