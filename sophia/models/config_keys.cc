@@ -8,7 +8,7 @@
 namespace sophia::models {
 
 const std::vector<std::string>& HarmlessConfigKeys() {
-  static const std::vector<std::string> keys = {
+  static const std::vector<std::string> kKeys = {
       "architectures",
       "auto_map",
       "bad_words_ids",
@@ -71,7 +71,7 @@ const std::vector<std::string>& HarmlessConfigKeys() {
       "use_bfloat16",
       "use_cache",
   };
-  return keys;
+  return kKeys;
 }
 
 void CheckConfigKeys(const Json& config, const std::vector<std::string>& known,

@@ -8,27 +8,27 @@ namespace sophia::models {
 namespace {
 
 const std::vector<std::string>& LlamaKeys() {
-  static const std::vector<std::string> keys = {"attention_bias",
-                                                "attention_dropout",
-                                                "head_dim",
-                                                "hidden_act",
-                                                "hidden_size",
-                                                "intermediate_size",
-                                                "mlp_bias",
-                                                "max_position_embeddings",
-                                                "num_attention_heads",
-                                                "num_hidden_layers",
-                                                "num_key_value_heads",
-                                                "rms_norm_eps",
-                                                "rope_interleaved",
-                                                "rope_parameters",
-                                                "rope_scaling",
-                                                "rope_theta",
-                                                "tie_word_embeddings",
-                                                "vocab_size",
-                                                "sliding_window",
-                                                "rope_frequency_divisors"};
-  return keys;
+  static const std::vector<std::string> kKeys = {"attention_bias",
+                                                 "attention_dropout",
+                                                 "head_dim",
+                                                 "hidden_act",
+                                                 "hidden_size",
+                                                 "intermediate_size",
+                                                 "mlp_bias",
+                                                 "max_position_embeddings",
+                                                 "num_attention_heads",
+                                                 "num_hidden_layers",
+                                                 "num_key_value_heads",
+                                                 "rms_norm_eps",
+                                                 "rope_interleaved",
+                                                 "rope_parameters",
+                                                 "rope_scaling",
+                                                 "rope_theta",
+                                                 "tie_word_embeddings",
+                                                 "vocab_size",
+                                                 "sliding_window",
+                                                 "rope_frequency_divisors"};
+  return kKeys;
 }
 
 int64_t Positive(const Json& json, std::string_view key, std::string_view where) {

@@ -49,7 +49,7 @@ optim::Transform OptimizerOf(const TrainOptions& options, const optim::Schedule&
   } else {
     parts.push_back(optim::Sgd({.schedule = schedule, .weight_decay = options.weight_decay}));
   }
-  return optim::Chain(std::move(parts));
+  return optim::Chain(parts);
 }
 
 }  // namespace sophia::train
