@@ -6,6 +6,7 @@
 #include "sophia/autodiff/autodiff.h"
 #include "sophia/base/float_bits.h"
 #include "sophia/runtime/program.h"
+#include "tests/opcheck/layers.h"
 #include "tests/opcheck/programs.h"
 
 namespace sophia {
@@ -184,8 +185,9 @@ std::vector<OpSample> AllSamples() {
     const std::vector<OpSample> own = op->samples();
     samples.insert(samples.end(), own.begin(), own.end());
   }
-  const std::vector<OpSample> programs = ProgramSamples();
-  samples.insert(samples.end(), programs.begin(), programs.end());
+  for (const std::vector<OpSample>& more : {ProgramSamples(), LayerSamples()}) {
+    samples.insert(samples.end(), more.begin(), more.end());
+  }
   return samples;
 }
 

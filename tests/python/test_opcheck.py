@@ -14,6 +14,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 from jax import lax
+from opcheck_layers import LAYERS
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_platforms", "cpu")
@@ -384,6 +385,10 @@ def _(embed, *layers):
         return -jnp.mean(jnp.take_along_axis(chosen, targets[..., None], -1))
 
     return jax.value_and_grad(loss, argnums=(0, 1))(*layers[-2:])
+
+
+for layer_name, layer in LAYERS.items():
+    rows([layer_name], layer)
 
 
 def read_safetensors(path):

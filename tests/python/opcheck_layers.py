@@ -1,0 +1,42 @@
+"""JAX's side of tests/opcheck/layers.cc."""
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def attend(causal):
+    """Plain softmax attention, with the key heads repeated for their queries."""
+    def function(q, k, v):
+        group = q.shape[2] // k.shape[2]
+        k, v = jnp.repeat(k, group, axis=2), jnp.repeat(v, group, axis=2)
+        scores = jnp.einsum("bqhd,bkhd->bhqk", q, k) * q.shape[3] ** -0.5
+        if causal:
+            scores = jnp.where(jnp.tril(jnp.ones(scores.shape[2:], bool)), scores, -jnp.inf)
+        return jnp.einsum("bhqk,bkhd->bqhd", jax.nn.softmax(scores, axis=-1), v)
+    return function
+
+
+def linear_cross_entropy(hidden):
+    head = np.array([(i * 7 % 13 - 6) / 8 for i in range(44)], np.float32).reshape(11, 4)
+    labels = np.array([3, -100, 0, 10, 5, -100, 7])
+    log_probabilities = jax.nn.log_softmax(hidden @ head.T, axis=-1)
+    picked = log_probabilities[np.arange(7), np.maximum(labels, 0)]
+    return jnp.where(labels >= 0, -picked, 0)
+
+
+def rope(x):
+    half = x.shape[-1] // 2
+    positions = np.array([[0, 1, 2], [5, 6, 7]], np.float32)
+    frequencies = np.float32(100.0 ** (-np.arange(half) / half))
+    angles = (positions[..., None] * frequencies)[:, :, None, :]
+    rotated = (x[..., :half] + 1j * x[..., half:]) * jnp.exp(1j * angles)
+    return jnp.concatenate([rotated.real, rotated.imag], axis=-1)
+
+
+LAYERS = {
+    "nn/attend": attend(True),
+    "nn/attend/grouped": attend(True),
+    "nn/attend/bidirectional": attend(False),
+    "nn/linear_cross_entropy": linear_cross_entropy,
+    "nn/rope": rope,
+}
