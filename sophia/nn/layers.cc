@@ -43,12 +43,6 @@ Tensor Embedding::operator()(const Tensor& ids) const { return Take(weight_.valu
 
 Tensor Silu(const Tensor& x) { return x * Logistic(x); }
 
-Tensor Softmax(const Tensor& x) {
-  const Tensor wide = Convert(x, DType::kF32);
-  const Tensor shifted = Exp(wide - ReduceMax(wide, {-1}, {.keep_dims = true}));
-  return Convert(shifted / Sum(shifted, {-1}, {.keep_dims = true}), x.dtype());
-}
-
 Tensor Dropout(const ParamTable& table, const Tensor& x, double rate, size_t place) {
   if (!table.dropout_seed().defined() || rate <= 0) return x;
   const Tensor here = Scalar(DType::kU64, static_cast<double>(place) * 65536.0);

@@ -54,8 +54,6 @@ class Embedding {
 };
 
 Tensor Silu(const Tensor& x);
-// Along the last axis, in f32; the result has x's type.
-Tensor Softmax(const Tensor& x);
 
 // Zeroes elements with probability `rate` and scales the others by 1/(1-rate). The identity when
 // the table has no dropout seed. `place` tells uses apart.
