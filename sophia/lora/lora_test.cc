@@ -11,6 +11,7 @@
 namespace sophia::lora {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::ThrowsMessage;
@@ -74,6 +75,17 @@ TEST(PeftTest, RefusesAdaptersWhoseMathsIsMissing) {
   EXPECT_THAT(
       [&] { read(R"({"peft_type": "LORA", "use_dora": true, "target_modules": ["q_proj"]})"); },
       ThrowsMessage<Error>(HasSubstr("expected no 'use_dora'")));
+  const auto read_with = [&](const std::string& members) {
+    return read(R"({"peft_type": "LORA", "target_modules": ["q_proj"], )" + members + "}");
+  };
+  EXPECT_NO_THROW(read_with(R"("new_key": null, "init_lora_weights": "gaussian")"));
+  EXPECT_THAT([&] { read_with(R"("new_key": {"a": 1})"); },
+              ThrowsMessage<Error>(HasSubstr("expected no 'new_key', got {\"a\":1}")));
+  EXPECT_THAT([&] { read_with(R"("bias": "all")"); },
+              ThrowsMessage<Error>(HasSubstr("expected 'bias' none, got 'all'")));
+  EXPECT_THAT([&] { read_with(R"("init_lora_weights": "pissa_niter_4")"); },
+              ThrowsMessage<Error>(AllOf(HasSubstr("expected 'init_lora_weights' that keeps"),
+                                         HasSubstr("got \"pissa_niter_4\""))));
   EXPECT_THAT([&] { read(R"({"peft_type": "LORA"})"); },
               ThrowsMessage<Error>(HasSubstr("target_modules")));
   EXPECT_THAT([] { ReadAdapterConfig("/no/such/folder"); },

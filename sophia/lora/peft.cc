@@ -1,5 +1,7 @@
 #include "sophia/lora/peft.h"
 
+#include <algorithm>
+#include <array>
 #include <set>
 
 #include "sophia/base/error.h"
@@ -19,20 +21,43 @@ bool IsEmpty(const Json& value) {
          ((value.is_object() || value.is_array()) && value.empty());
 }
 
-// Keys that change the maths when set, and the values that leave it as it is.
+// Keys that are read below or checked here, and keys that never change the maths.
+constexpr auto kKnownKeys = std::to_array<std::string_view>({
+    "peft_type",
+    "r",
+    "lora_alpha",
+    "lora_dropout",
+    "use_rslora",
+    "target_modules",
+    "bias",
+    "init_lora_weights",
+    "auto_mapping",
+    "base_model_name_or_path",
+    "inference_mode",
+    "megatron_core",
+    "peft_version",
+    "qalora_group_size",
+    "revision",
+    "task_type",
+});
+
+// Throws for keys that are set and may change the maths, among them what PEFT may bring one day.
 void CheckUnsupported(const Json& json, std::string_view where) {
-  for (const char* key :
-       {"use_dora", "rank_pattern", "alpha_pattern", "modules_to_save", "layers_to_transform",
-        "layers_pattern", "exclude_modules", "fan_in_fan_out", "lora_bias", "target_parameters",
-        "trainable_token_indices", "layer_replication", "use_qalora", "alora_invocation_tokens",
-        "eva_config", "corda_config", "arrow_config"}) {
-    const auto it = json.find(key);
-    if (it != json.end() && !IsEmpty(*it)) {
-      Fail(where, "expected no '{}', got {}", key, Dump(*it).substr(0, 80));
+  for (const auto& [key, value] : json.items()) {
+    if (!IsEmpty(value) && std::ranges::find(kKnownKeys, key) == kKnownKeys.end()) {
+      Fail(where, "expected no '{}', got {}", key, Dump(value).substr(0, 80));
     }
   }
   if (const auto bias = FindOr<std::string>(json, "bias", "none", where); bias != "none") {
     Fail(where, "expected 'bias' none, got '{}'", bias);
+  }
+  // PiSSA, OLoRA, CorDA, LoftQ and others change the base weights too.
+  const Json init = json.value("init_lora_weights", Json(true));
+  if (!IsEmpty(init) && init != true && init != "gaussian" && init != "orthogonal") {
+    Fail(where,
+         "expected 'init_lora_weights' that keeps the base weights (true, false, gaussian or "
+         "orthogonal), got {}",
+         Dump(init).substr(0, 80));
   }
 }
 

@@ -13,7 +13,7 @@ namespace sophia::lora {
 // https://huggingface.co/docs/peft/developer_guides/checkpoint
 
 // Reads adapter_config.json. Throws Error for a missing or broken file and for adapters whose maths
-// is not implemented (DoRA, rank patterns, modules_to_save, biases …).
+// is not implemented (DoRA, PiSSA, rank patterns, modules_to_save, biases …).
 LoraConfig ReadAdapterConfig(const std::filesystem::path& folder);
 
 // Replaces the trainable buffers (in the order of `specs`) by the adapter's tensors. Throws Error
