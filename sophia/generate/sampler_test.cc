@@ -10,7 +10,7 @@
 #include <numeric>
 #include <ostream>
 
-#include "sophia/base/error.h"
+#include "sophia/base/error_for_test.h"
 
 namespace sophia::generate {
 namespace {
@@ -125,16 +125,6 @@ TEST(Sampler, DrawsTheSameTokensEverywhere) {
   EXPECT_NE(draw(7, 0), draw(8, 0));
   EXPECT_NE(draw(7, 0), draw(7, 1));
   EXPECT_NE(draw(7, 0), draw(7 + (uint64_t{1} << 32), 0));
-}
-
-template <typename Action>
-std::string MessageOf(Action action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
 }
 
 TEST(Sampler, RefusesOptionsOutOfRange) {

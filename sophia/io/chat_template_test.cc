@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "sophia/base/error.h"
+#include "sophia/base/error_for_test.h"
 
 namespace sophia::io {
 namespace {
@@ -47,24 +47,16 @@ TEST(ChatTemplate, MarksGenerations) {
 }
 
 TEST(ChatTemplate, ErrorsNameTheTemplate) {
-  const auto message_of = [](const auto& action) -> std::string {
-    try {
-      action();
-    } catch (const Error& error) {
-      return error.what();
-    }
-    return "no error";
-  };
-  EXPECT_EQ(message_of([] { ChatTemplate("{% if %}", {}, "chat_template.jinja"); }),
+  EXPECT_EQ(MessageOf([] { ChatTemplate("{% if %}", {}, "chat_template.jinja"); }),
             "[chat_template.jinja:1] expected an expression, got '%}'");
   EXPECT_EQ(
-      message_of([] {
+      MessageOf([] {
         ChatTemplate("\n{{ raise_exception('System role not supported') }}").Render(kQuestion);
       }),
       "[chat template:2] System role not supported");
   Json deep = 1;
   for (int i = 0; i < 1000; ++i) deep = Json::array({deep});
-  EXPECT_EQ(message_of([&] { ChatTemplate("").Render(deep); }),
+  EXPECT_EQ(MessageOf([&] { ChatTemplate("").Render(deep); }),
             "[chat template] expected a context nested at most 250 deep");
 }
 

@@ -127,13 +127,14 @@ TEST(GgufTest, MetadataErrorsNameKeyAndTypes) {
 }
 
 TEST(GgufTest, ReadsVersion2AndEmptyFiles) {
-  EXPECT_EQ(ErrorOfFile({}), "");
-  EXPECT_EQ(ErrorOfFile({.version = 2}), "");
+  EXPECT_EQ(ErrorOfFile({}), "no error");
+  EXPECT_EQ(ErrorOfFile({.version = 2}), "no error");
   EXPECT_EQ(
       ErrorOfFile(
           {.tensor_count = 1, .header = Tensor("a", {2, 1}, 0, 0), .data = std::string(8, '\0')}),
-      "");
-  EXPECT_EQ(ErrorOfFile({.tensor_count = 1, .header = Tensor("a", {}, 0, 0), .data = "1234"}), "");
+      "no error");
+  EXPECT_EQ(ErrorOfFile({.tensor_count = 1, .header = Tensor("a", {}, 0, 0), .data = "1234"}),
+            "no error");
 }
 
 TEST(GgufTest, RejectsBrokenHeaders) {
@@ -196,7 +197,7 @@ TEST(GgufTest, RejectsBrokenTensors) {
 TEST(GgufTest, RejectsEveryTruncation) {
   const std::string whole = ReadFile(WeightFixture("types.gguf"));
   for (size_t size = 0; size < whole.size(); size += size < 2048 ? 7 : 997) {
-    EXPECT_NE(ErrorOf<GgufFile>(whole.substr(0, size)), "") << size;
+    EXPECT_NE(ErrorOf<GgufFile>(whole.substr(0, size)), "no error") << size;
   }
 }
 

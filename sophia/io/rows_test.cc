@@ -5,7 +5,7 @@
 
 #include <string>
 
-#include "sophia/base/error.h"
+#include "sophia/base/error_for_test.h"
 #include "sophia/base/file.h"
 #include "sophia/io/fuzz_for_test.h"
 
@@ -25,12 +25,7 @@ T ParsedAs(const std::string& text) {
 }
 
 std::string ErrorOf(const std::string& text) {
-  try {
-    Parsed(text);
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
+  return MessageOf([&] { Parsed(text); });
 }
 
 class RowFileTest : public testing::Test {
@@ -43,12 +38,7 @@ class RowFileTest : public testing::Test {
   }
 
   std::string FileError(const std::string& text, const std::string& name = "rows.jsonl") {
-    try {
-      Read(text, name);
-    } catch (const Error& error) {
-      return error.what();
-    }
-    return "no error";
+    return MessageOf([&] { Read(text, name); });
   }
 
  private:

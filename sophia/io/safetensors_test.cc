@@ -7,7 +7,7 @@
 #include <cmath>
 #include <map>
 
-#include "sophia/base/error.h"
+#include "sophia/base/error_for_test.h"
 #include "sophia/base/strings.h"
 #include "sophia/io/fuzz_for_test.h"
 #include "sophia/io/tensors_for_test.h"
@@ -84,7 +84,7 @@ TEST(SafetensorsTest, ReadingNamesWhatIsWrong) {
 
 TEST(SafetensorsTest, RejectsBrokenHeaders) {
   const std::string entry = R"("dtype":"F32","shape":[2],"data_offsets":[0,8]})";
-  EXPECT_EQ(ErrorOfFile(R"({"a":{)" + entry + "}", 8), "");
+  EXPECT_EQ(ErrorOfFile(R"({"a":{)" + entry + "}", 8), "no error");
   EXPECT_THAT(ErrorOf<SafetensorsFile>("abc"), HasSubstr("at least 8 bytes, got 3"));
   EXPECT_THAT(ErrorOf<SafetensorsFile>(Bytes(UINT64_MAX) + "{}"),
               HasSubstr("header of at most 2 bytes, got length 18446744073709551615"));
@@ -150,12 +150,7 @@ class ShardedTest : public ::testing::Test {
     WriteFile(Path("model.safetensors.index.json"), R"({"metadata":{},"weight_map":)" + map + "}");
   }
   std::string OpenError() const {
-    try {
-      OpenTensors(folder_.path());
-    } catch (const Error& error) {
-      return error.what();
-    }
-    return "";
+    return MessageOf([&] { OpenTensors(folder_.path()); });
   }
 
  private:

@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-#include "sophia/base/error.h"
+#include "sophia/base/error_for_test.h"
 #include "sophia/io/tensor_source.h"
 
 namespace sophia::io {
@@ -52,16 +52,11 @@ class MemoryFile {
   int fd_;
 };
 
-// Opens `bytes` as a file of its own and gives the message of the Error, or "" if there is none.
+// The message of the Error that opening `bytes` as a file of its own gives, or "no error".
 template <typename File>
 std::string ErrorOf(const std::string& bytes) {
   const MemoryFile memory(bytes);
-  try {
-    const File file(memory.path());
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
+  return MessageOf([&] { const File file(memory.path()); });
 }
 
 }  // namespace sophia::io

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "sophia/base/error.h"
+#include "sophia/base/error_for_test.h"
 #include "sophia/base/file.h"
 #include "sophia/base/json.h"
 #include "sophia/base/strings.h"
@@ -331,15 +331,10 @@ TEST(TokenizerTest, UnknownTokenMustBeInTheVocabularyWhenNeeded) {
 
 TEST(TokenizerTest, BadGgufMetadataIsNamed) {
   const GgufTokenizerData valid = AsGguf(Fixture("smollm.json"), "smollm");
-  const auto message = [&](const auto& change) -> std::string {
+  const auto message = [&](const auto& change) {
     GgufTokenizerData data = valid;
     change(data);
-    try {
-      Tokenizer::FromGguf(data, "x.gguf");
-    } catch (const Error& error) {
-      return error.what();
-    }
-    return "no error";
+    return MessageOf([&] { Tokenizer::FromGguf(data, "x.gguf"); });
   };
   EXPECT_THAT(message([](auto& d) { d.model = "bert"; }), HasSubstr("unsupported 'bert'"));
   EXPECT_THAT(message([](auto& d) { d.pre = "smolm"; }), HasSubstr("did you mean 'smollm'"));

@@ -1,6 +1,6 @@
 #include <gmock/gmock.h>
 
-#include "sophia/base/error.h"
+#include "sophia/base/error_for_test.h"
 #include "sophia/graph/graph.h"
 #include "sophia/optim/optimizers.h"
 
@@ -9,16 +9,6 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-
-template <typename Action>
-std::string MessageOf(Action action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
 
 std::vector<double> Rates(const Schedule& schedule, std::initializer_list<int64_t> steps) {
   std::vector<double> rates;

@@ -8,6 +8,7 @@
 
 #include "xla/pjrt/c/pjrt_c_api.h"
 
+#include "sophia/base/error_for_test.h"
 #include "sophia/pjrt/client.h"
 
 namespace sophia::pjrt {
@@ -19,6 +20,12 @@ inline std::shared_ptr<const Client> CpuClient(int64_t devices = 1) {
   return Client::Create(Plugin::Load(CpuPlugin()), {{"cpu_device_count", devices}});
 }
 
+// The CPU plugin's client with the plugin's own options, one for the whole test program.
+inline const Client& SharedCpuClient() {
+  static const std::shared_ptr<const Client> client = Client::Create(Plugin::Load(CpuPlugin()));
+  return *client;
+}
+
 inline std::filesystem::path TpuPlugin() { return SOPHIA_DEPS_DIR "/plugins/libtpu.so"; }
 
 // The CPU plugin's function table as a plugin of another version would show it.
@@ -28,17 +35,6 @@ inline PJRT_Api CopyOfApi() {
   std::memcpy(&copy, &api, std::min(sizeof(copy), api.struct_size));
   copy.struct_size = std::min(sizeof(copy), api.struct_size);
   return copy;
-}
-
-// what() of the Error that `action` throws.
-template <typename Action>
-std::string MessageOf(Action action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
 }
 
 }  // namespace sophia::pjrt

@@ -7,6 +7,7 @@
 
 #include "sophia/base/file.h"
 #include "sophia/graph/ops/elementwise.h"
+#include "sophia/pjrt/test_support.h"
 #include "sophia/runtime/cache.h"
 
 namespace sophia {
@@ -15,12 +16,6 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::ThrowsMessage;
-
-const pjrt::Client& CpuClient() {
-  static const std::shared_ptr<const pjrt::Client> client =
-      pjrt::Client::Create(pjrt::Plugin::Load(SOPHIA_DEPS_DIR "/plugins/pjrt_cpu.so"));
-  return *client;
-}
 
 // y = 2 x + 1 in x's buffer.
 void TraceInPlace(Graph& graph) {
@@ -32,9 +27,9 @@ void TraceInPlace(Graph& graph) {
 TEST(ProgramTest, RunsAndDonates) {
   Graph graph;
   TraceInPlace(graph);
-  const Program program = Program::Compile(CpuClient(), graph);
-  pjrt::Buffer x = pjrt::Buffer::FromHost(CpuClient().default_device(), {DType::kF32, {2}},
-                                          std::vector<float>{1, 2});
+  const Program program = Program::Compile(pjrt::SharedCpuClient(), graph);
+  pjrt::Buffer x = pjrt::Buffer::FromHost(pjrt::SharedCpuClient().default_device(),
+                                          {DType::kF32, {2}}, std::vector<float>{1, 2});
   const std::vector<pjrt::Buffer*> arguments = {&x};
   EXPECT_THAT(program.Run(arguments)[0].ToVector<float>(), ElementsAre(3, 5));
   EXPECT_TRUE(x.IsDeleted());
@@ -43,9 +38,9 @@ TEST(ProgramTest, RunsAndDonates) {
 TEST(ProgramTest, WrongArgumentsAreNamed) {
   Graph graph;
   TraceInPlace(graph);
-  const Program program = Program::Compile(CpuClient(), graph);
-  pjrt::Buffer x = pjrt::Buffer::FromHost(CpuClient().default_device(), {DType::kF32, {3}},
-                                          std::vector<float>{1, 2, 3});
+  const Program program = Program::Compile(pjrt::SharedCpuClient(), graph);
+  pjrt::Buffer x = pjrt::Buffer::FromHost(pjrt::SharedCpuClient().default_device(),
+                                          {DType::kF32, {3}}, std::vector<float>{1, 2, 3});
   const std::vector<pjrt::Buffer*> arguments = {&x};
   EXPECT_THAT([&] { program.Run(arguments); },
               ThrowsMessage<Error>(HasSubstr("expected f32[2] for 'x', got f32[3]")));
@@ -58,25 +53,25 @@ TEST(CompileCacheTest, SecondCompileComesFromDiskAndDamageIsIgnored) {
   const CompileCache cache(folder.path() / "cache");
   Graph graph;
   TraceInPlace(graph);
-  EXPECT_FALSE(Program::Compile(CpuClient(), graph, {.cache = &cache}).from_cache());
-  const Program cached = Program::Compile(CpuClient(), graph, {.cache = &cache});
+  EXPECT_FALSE(Program::Compile(pjrt::SharedCpuClient(), graph, {.cache = &cache}).from_cache());
+  const Program cached = Program::Compile(pjrt::SharedCpuClient(), graph, {.cache = &cache});
   EXPECT_TRUE(cached.from_cache());
-  pjrt::Buffer x = pjrt::Buffer::FromHost(CpuClient().default_device(), {DType::kF32, {2}},
-                                          std::vector<float>{1, 2});
+  pjrt::Buffer x = pjrt::Buffer::FromHost(pjrt::SharedCpuClient().default_device(),
+                                          {DType::kF32, {2}}, std::vector<float>{1, 2});
   const std::vector<pjrt::Buffer*> arguments = {&x};
   EXPECT_THAT(cached.Run(arguments)[0].ToVector<float>(), ElementsAre(3, 5));
 
   for (const auto& entry : std::filesystem::directory_iterator(cache.folder())) {
     std::ofstream(entry.path(), std::ios::app) << "damage";
   }
-  EXPECT_FALSE(Program::Compile(CpuClient(), graph, {.cache = &cache}).from_cache());
+  EXPECT_FALSE(Program::Compile(pjrt::SharedCpuClient(), graph, {.cache = &cache}).from_cache());
 }
 
 TEST(CompileCacheTest, OptionsAndProgramsHaveKeysOfTheirOwn) {
-  const std::string key = CompileCache::Key(CpuClient(), "a", {});
-  EXPECT_EQ(key, CompileCache::Key(CpuClient(), "a", {}));
-  EXPECT_NE(key, CompileCache::Key(CpuClient(), "b", {}));
-  EXPECT_NE(key, CompileCache::Key(CpuClient(), "a", {.num_partitions = 2}));
+  const std::string key = CompileCache::Key(pjrt::SharedCpuClient(), "a", {});
+  EXPECT_EQ(key, CompileCache::Key(pjrt::SharedCpuClient(), "a", {}));
+  EXPECT_NE(key, CompileCache::Key(pjrt::SharedCpuClient(), "b", {}));
+  EXPECT_NE(key, CompileCache::Key(pjrt::SharedCpuClient(), "a", {.num_partitions = 2}));
 }
 
 }  // namespace

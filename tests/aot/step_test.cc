@@ -8,6 +8,7 @@
 
 #include "sophia/graph/printer.h"
 #include "sophia/models/weights.h"
+#include "sophia/pjrt/test_support.h"
 #include "sophia/runtime/program.h"
 #include "sophia/train/options.h"
 
@@ -40,7 +41,7 @@ TEST(AheadOfTimeTest, SmolLm2StepCompilesForV5e) {
   const StepProgram step =
       Trace(plan, {.accumulation = 1, .batch = 4, .seq = 128, .loss_positions = 512});
   const pjrt::Topology topology =
-      pjrt::Topology::Create(pjrt::Plugin::Load(SOPHIA_DEPS_DIR "/plugins/libtpu.so"), "v5e:1x1");
+      pjrt::Topology::Create(pjrt::Plugin::Load(pjrt::TpuPlugin()), "v5e:1x1");
   const pjrt::Executable executable = CompileAheadOfTime(topology, *step.graph);
   const pjrt::CompiledMemoryStats memory = executable.MemoryStats();
   int64_t arguments = 0;
@@ -74,8 +75,7 @@ TEST(TraceTest, EightBillionParameterStepTracesQuickly) {
 
 // Runs one step on `devices` devices and returns the loss.
 float LossOn(int64_t devices) {
-  const auto client = pjrt::Client::Create(
-      pjrt::Plugin::Load(SOPHIA_DEPS_DIR "/plugins/pjrt_cpu.so"), {{"cpu_device_count", devices}});
+  const auto client = pjrt::CpuClient(devices);
   const ModelFiles files = ModelFiles::Open(SOPHIA_SOURCE_DIR "/tests/fixtures/llama/gqa");
   const ModelPlan plan = PlanOf(files.config(), DType::kF32);
   const BatchShape shape{.accumulation = 1, .batch = 4, .seq = 16, .loss_positions = 64};

@@ -69,10 +69,11 @@ std::vector<float> CachedLogits(const LoadedModel& model, const IdArray& ids, in
                                 int64_t capacity) {
   const int64_t batch = ids.dims[0];
   const int64_t seq = ids.dims[1];
-  const pjrt::Device device = CpuClient().default_device();
+  const pjrt::Device device = pjrt::SharedCpuClient().default_device();
   const CacheSize size{batch, capacity};
-  const Program prefill = Program::Compile(CpuClient(), *TracePrefill(model.plan, size, prompt));
-  const Program decode = Program::Compile(CpuClient(), *TraceDecode(model.plan, size));
+  const Program prefill =
+      Program::Compile(pjrt::SharedCpuClient(), *TracePrefill(model.plan, size, prompt));
+  const Program decode = Program::Compile(pjrt::SharedCpuClient(), *TraceDecode(model.plan, size));
   const auto column = [&](int64_t from, int64_t count) {
     Ids part;
     for (int64_t b = 0; b < batch; ++b) {
@@ -233,7 +234,7 @@ TEST(Generator, RefusesLogitsThatAreNoNumbers) {
                    [](const nn::ParamSpec& spec) { return spec.path == "model.norm.weight"; });
   ASSERT_NE(norm, model.plan.specs().end());
   model.buffers[static_cast<size_t>(norm - model.plan.specs().begin())] =
-      pjrt::Buffer::FromHost(CpuClient().default_device(), norm->shape(),
+      pjrt::Buffer::FromHost(pjrt::SharedCpuClient().default_device(), norm->shape(),
                              std::vector<float>(static_cast<size_t>(norm->dims[0]), NAN));
   Generator generator(model.plan, model.parameters, {.capacity = 16});
   for (const double temperature : {0.0, 1.0}) {

@@ -10,25 +10,19 @@
 #include <string>
 #include <vector>
 
-#include "sophia/base/error.h"
+#include "sophia/base/error_for_test.h"
 #include "sophia/io/safetensors.h"
 #include "sophia/lora/lora.h"
 #include "sophia/lora/peft.h"
 #include "sophia/models/model_files.h"
 #include "sophia/models/model_plan.h"
 #include "sophia/models/weights.h"
-#include "sophia/pjrt/client.h"
+#include "sophia/pjrt/test_support.h"
 
 namespace sophia::generate {
 
 inline std::filesystem::path Fixture(const std::string& name) {
   return std::filesystem::path(SOPHIA_SOURCE_DIR "/tests/fixtures") / name;
-}
-
-inline const pjrt::Client& CpuClient() {
-  static const std::shared_ptr<const pjrt::Client> client =
-      pjrt::Client::Create(pjrt::Plugin::Load(SOPHIA_DEPS_DIR "/plugins/pjrt_cpu.so"));
-  return *client;
 }
 
 // A model on the CPU device, with an adapter where one is given.
@@ -38,9 +32,10 @@ struct LoadedModel {
                        DType dtype = DType::kF32)
       : files(models::ModelFiles::Open(path)),
         plan(files.config(), files.config_name(), MakePolicy(adapter, dtype)),
-        buffers(models::LoadParameters(files, plan.specs(), CpuClient().default_device(), 0)) {
+        buffers(models::LoadParameters(files, plan.specs(),
+                                       pjrt::SharedCpuClient().default_device(), 0)) {
     if (adapter) {
-      lora::LoadAdapter(*adapter, plan.specs(), CpuClient().default_device(), buffers);
+      lora::LoadAdapter(*adapter, plan.specs(), pjrt::SharedCpuClient().default_device(), buffers);
     }
     for (pjrt::Buffer& buffer : buffers) parameters.push_back(&buffer);
   }
@@ -99,17 +94,6 @@ inline double RelativeError(std::span<const float> got, std::span<const float> e
   }
   const auto [low, high] = std::minmax_element(expected.begin(), expected.end());
   return largest / (static_cast<double>(*high) - *low);
-}
-
-// what() of the Error that `action` throws.
-template <typename Action>
-std::string MessageOf(Action action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
 }
 
 }  // namespace sophia::generate

@@ -8,6 +8,7 @@
 #include "sophia/graph/ops/elementwise.h"
 #include "sophia/graph/ops/reduce_ops.h"
 #include "sophia/graph/ops/special_ops.h"
+#include "sophia/pjrt/test_support.h"
 #include "sophia/runtime/program.h"
 
 namespace sophia {
@@ -29,8 +30,6 @@ Tensor Layer(const Tensor& x, const Tensor& up, const Tensor& down) {
 }
 
 int64_t TempBytes(const std::function<Tensor(Tensor, Tensor, Tensor)>& network) {
-  static const std::shared_ptr<const pjrt::Client> client =
-      pjrt::Client::Create(pjrt::Plugin::Load(SOPHIA_DEPS_DIR "/plugins/pjrt_cpu.so"));
   Graph graph;
   const Tensor x = graph.AddInput({DType::kF32, {kRows, kModel}}, {});
   const Tensor up = graph.AddInput({DType::kF32, {kModel, kHidden}}, {});
@@ -40,7 +39,11 @@ int64_t TempBytes(const std::function<Tensor(Tensor, Tensor, Tensor)>& network) 
       ValueAndGrad([&](In p) -> Loss { return {Sum(network(p[0], up, down))}; }, {x});
   graph.AddOutput(result.value, {});
   graph.AddOutput(result.grads[0], {});
-  return Program::Compile(*client, graph).executable().executable().MemoryStats().temp;
+  return Program::Compile(pjrt::SharedCpuClient(), graph)
+      .executable()
+      .executable()
+      .MemoryStats()
+      .temp;
 }
 
 int64_t Unrolled(const std::optional<Remat>& remat) {

@@ -6,14 +6,10 @@
 #include <cmath>
 #include <random>
 
+#include "sophia/pjrt/test_support.h"
+
 namespace sophia {
 namespace {
-
-const pjrt::Client& CpuClient() {
-  static const std::shared_ptr<const pjrt::Client> client =
-      pjrt::Client::Create(pjrt::Plugin::Load(SOPHIA_DEPS_DIR "/plugins/pjrt_cpu.so"));
-  return *client;
-}
 
 // A line through the inputs: x + t v for float inputs, v random.
 std::vector<HostValue> Moved(const std::vector<HostValue>& inputs,
@@ -48,11 +44,11 @@ TEST_P(OpCheckTest, GradientMatchesFiniteDifferences) {
   const OpSample& sample = GetParam();
   // A gradient that is forbidden must say so when asked for.
   if (!sample.differentiable) {
-    EXPECT_NO_THROW(RunSample(CpuClient(), sample, 1, true, false));
-    EXPECT_THROW(RunSample(CpuClient(), sample, 1, true, true), Error);
+    EXPECT_NO_THROW(RunSample(pjrt::SharedCpuClient(), sample, 1, true, false));
+    EXPECT_THROW(RunSample(pjrt::SharedCpuClient(), sample, 1, true, true), Error);
     return;
   }
-  const OpRun run = RunSample(CpuClient(), sample, 1, true, true);
+  const OpRun run = RunSample(pjrt::SharedCpuClient(), sample, 1, true, true);
   std::mt19937 random(2);
   std::normal_distribution<double> normal;
   std::vector<std::vector<double>> direction;
@@ -68,8 +64,9 @@ TEST_P(OpCheckTest, GradientMatchesFiniteDifferences) {
   }
   if (direction.empty() || sample.stops_gradient) return;
   const double h = sample.step;
-  const auto moved = RunForward(
-      CpuClient(), sample, {Moved(run.inputs, direction, h), Moved(run.inputs, direction, -h)});
+  const auto moved =
+      RunForward(pjrt::SharedCpuClient(), sample,
+                 {Moved(run.inputs, direction, h), Moved(run.inputs, direction, -h)});
   const double up = Weighted(moved[0], run.cotangents);
   const double down = Weighted(moved[1], run.cotangents);
   EXPECT_NEAR((up - down) / (2 * h), expected, sample.tolerance * scale)

@@ -7,16 +7,11 @@
 #include <random>
 
 #include "sophia/base/float_bits.h"
+#include "sophia/pjrt/test_support.h"
 #include "tests/optim/optim_run.h"
 
 namespace sophia::optim {
 namespace {
-
-const pjrt::Client& CpuClient() {
-  static const std::shared_ptr<const pjrt::Client> client =
-      pjrt::Client::Create(pjrt::Plugin::Load(SOPHIA_DEPS_DIR "/plugins/pjrt_cpu.so"));
-  return *client;
-}
 
 const Schedule kSchedule = {
     .kind = ScheduleKind::kCosine, .learning_rate = 0.02, .warmup_steps = 2, .total_steps = 6};
@@ -150,7 +145,7 @@ TEST_P(OptimTest, FollowsTheFormula) {
     std::vector<Scalars>& scalars = reference.emplace_back();
     for (const double value : initial) scalars.push_back({.p = value});
   }
-  const std::vector<OptimStep> steps = RunOptim(CpuClient(), test);
+  const std::vector<OptimStep> steps = RunOptim(pjrt::SharedCpuClient(), test);
   ASSERT_EQ(steps.size(), test.grads.size());
   for (size_t k = 0; k < steps.size(); ++k) {
     const double lr = LearningRateAt(kSchedule, static_cast<int64_t>(k));
@@ -173,7 +168,7 @@ TEST_P(OptimTest, KeepsItsStateInTheOrderOfTheSlots) {
   const OptimRow& row = GetParam();
   const OptimCase test = DrawCase(row, 1);
   const std::vector<Slot> slots = row.transform.slots(test.parameters);
-  const OptimStep step = RunOptim(CpuClient(), test)[0];
+  const OptimStep step = RunOptim(pjrt::SharedCpuClient(), test)[0];
   ASSERT_EQ(step.state.size(), slots.size());
   for (size_t s = 0; s < slots.size(); ++s) {
     EXPECT_EQ(slots[s].shape.dtype, DType::kF32);
@@ -201,7 +196,7 @@ TEST(GlobalNormTest, StaysExactOverManyElements) {
   test.initial = {values};
   test.grads = {{values}};
   const double norm = Norm({values});
-  EXPECT_NEAR(RunOptim(CpuClient(), test)[0].grad_norm, norm, 1e-6 * norm);
+  EXPECT_NEAR(RunOptim(pjrt::SharedCpuClient(), test)[0].grad_norm, norm, 1e-6 * norm);
 }
 
 struct ScheduleRow {
@@ -216,7 +211,7 @@ TEST_P(ScheduleTest, TheProgramGivesTheHostsRates) {
   const Schedule& schedule = GetParam().schedule;
   OptimCase test{Sgd({.schedule = schedule}), schedule, {{"w", {DType::kF32, {}}}}, {{1}}};
   test.grads.assign(1003, {{1}});
-  const std::vector<OptimStep> steps = RunOptim(CpuClient(), test);
+  const std::vector<OptimStep> steps = RunOptim(pjrt::SharedCpuClient(), test);
   for (size_t k = 0; k < steps.size(); ++k) {
     const double rate = LearningRateAt(schedule, static_cast<int64_t>(k));
     EXPECT_NEAR(steps[k].learning_rate, rate, 1e-6 * rate) << "step " << k;

@@ -7,6 +7,7 @@
 #include "sophia/base/file.h"
 #include "sophia/base/json.h"
 #include "sophia/io/safetensors.h"
+#include "sophia/pjrt/test_support.h"
 #include "sophia/train/trainer.h"
 
 namespace sophia::train {
@@ -14,11 +15,7 @@ namespace {
 
 const std::filesystem::path kFixtures = SOPHIA_SOURCE_DIR "/tests/fixtures";
 
-TrainEnvironment CpuEnvironment() {
-  static const std::shared_ptr<const pjrt::Client> client =
-      pjrt::Client::Create(pjrt::Plugin::Load(SOPHIA_DEPS_DIR "/plugins/pjrt_cpu.so"));
-  return {.client = client};
-}
+TrainEnvironment CpuEnvironment() { return {.client = pjrt::SharedCpuClient().shared_from_this()}; }
 
 TrainOptions OptionsOf(const Json& run) {
   const Json& given = run["options"];
