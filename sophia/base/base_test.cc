@@ -136,6 +136,12 @@ TEST(JsonTest, YamlScalarsFollowTheCoreSchema) {
   EXPECT_THROW(ParseYaml("a: [1\n", "c.yaml"), Error);
 }
 
+TEST(StringsTest, Base64PadsAsRfc4648) {
+  EXPECT_EQ(Base64(""), "");
+  EXPECT_EQ(Base64("f"), "Zg==");
+  EXPECT_EQ(Base64("foobar"), "Zm9vYmFy");
+}
+
 TEST(Sha256Test, KnownDigest) {
   EXPECT_EQ(Sha256Hex("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
 }

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <openssl/evp.h>
 
 #include <algorithm>
 #include <array>
@@ -74,6 +75,16 @@ std::optional<std::string> Nearest(std::string_view word,
 std::string DidYouMean(std::string_view word, const std::vector<std::string>& candidates) {
   const std::optional<std::string> nearest = Nearest(word, candidates);
   return nearest ? fmt::format(" (did you mean '{}'?)", *nearest) : "";
+}
+
+std::string Base64(std::string_view bytes) {
+  // EVP_EncodeBlock also writes a terminating zero.
+  std::string text((bytes.size() + 2) / 3 * 4 + 1, '\0');
+  EVP_EncodeBlock(reinterpret_cast<unsigned char*>(text.data()),
+                  reinterpret_cast<const unsigned char*>(bytes.data()),
+                  static_cast<int>(bytes.size()));
+  text.pop_back();
+  return text;
 }
 
 std::string HumanBytes(double bytes) {

@@ -19,6 +19,9 @@ std::optional<std::string> Nearest(std::string_view word,
 // " (did you mean 'x'?)" for the nearest candidate, or nothing.
 std::string DidYouMean(std::string_view word, const std::vector<std::string>& candidates);
 
+// RFC 4648, with padding.
+std::string Base64(std::string_view bytes);
+
 // 1234567 -> "1.23 MB"; decimal units.
 std::string HumanBytes(double bytes);
 

@@ -53,6 +53,17 @@ std::string LayoutList(const std::vector<Dims>& layouts) {
   return fmt::format("[{}]", fmt::join(texts, ", "));
 }
 
+std::string AliasList(const std::vector<std::pair<int64_t, int64_t>>& aliases, size_t results) {
+  std::vector<std::string> texts;
+  for (const auto& [result, operand] : aliases) {
+    texts.push_back(fmt::format(
+        "#stablehlo.output_operand_alias<output_tuple_indices = [{}], operand_index = {}, "
+        "operand_tuple_indices = []>",
+        results == 1 ? "" : fmt::format("{}", result), operand));
+  }
+  return fmt::format("output_operand_aliases = [{}]", fmt::join(texts, ", "));
+}
+
 std::string Quoted(std::string_view text) {
   std::string quoted = "\"";
   for (const char c : text) {
@@ -187,6 +198,7 @@ std::string CustomCallAttributes(const Node& node) {
     text += fmt::format(", backend_config = {}", Quoted(config));
   }
   if (attrs.Has("layouts")) text += ", " + attrs.Get<std::string>("layouts");
+  if (attrs.Has("aliases")) text += ", " + attrs.Get<std::string>("aliases");
   return text;
 }
 
@@ -262,6 +274,9 @@ std::vector<Tensor> CustomCall(const std::string& target, const std::vector<Tens
               {"has_side_effect", options.has_side_effect},
               {"results", results}};
   if (!layouts.empty()) attrs.Set("layouts", layouts);
+  if (!options.output_operand_aliases.empty()) {
+    attrs.Set("aliases", AliasList(options.output_operand_aliases, results.size()));
+  }
   Node* node = AddNode(kCustomCall, operands, std::move(attrs), loc);
   std::vector<Tensor> tensors;
   for (int i = 0; i < static_cast<int>(results.size()); ++i) tensors.emplace_back(node, i);

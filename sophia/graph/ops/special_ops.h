@@ -32,6 +32,8 @@ struct CustomCallOptions {
   bool has_side_effect = false;
   std::vector<Dims> operand_layouts = {};  // minor-to-major orders, or none for the default
   std::vector<Dims> result_layouts = {};
+  // Pairs of result and operand that share a buffer.
+  std::vector<std::pair<int64_t, int64_t>> output_operand_aliases = {};
 };
 
 // A call to a function that the plugin knows by name. Has no gradient; wrap it in CustomVjp.

@@ -1,0 +1,58 @@
+#include "sophia/pallas/pallas_call.h"
+
+#include "sophia/graph/ops/op_util.h"
+#include "sophia/graph/ops/special_ops.h"
+#include "sophia/pallas/interpret.h"
+#include "sophia/pallas/mosaic.h"
+
+namespace sophia::pallas {
+namespace {
+
+std::vector<Tensor> CallReference(const KernelSpec& spec, const std::vector<Tensor>& inputs,
+                                  const TensorFunction& reference, Loc loc) {
+  if (reference == nullptr) {
+    FailAt(loc, "kernel '{}': expected a reference for mode reference, got none", spec.name);
+  }
+  std::vector<Tensor> outputs = reference(inputs);
+  bool fits = outputs.size() == spec.out_shapes.size();
+  for (size_t i = 0; fits && i < outputs.size(); ++i) {
+    fits = outputs[i].shape() == spec.out_shapes[i];
+  }
+  if (!fits) {
+    FailAt(loc, "kernel '{}': expected a reference that returns tensors of out_shapes, got others",
+           spec.name);
+  }
+  return outputs;
+}
+
+}  // namespace
+
+std::optional<Mode> ModeFromName(std::string_view name) {
+  if (name == "mosaic") return Mode::kMosaic;
+  if (name == "interpret") return Mode::kInterpret;
+  if (name == "reference") return Mode::kReference;
+  return std::nullopt;
+}
+
+std::vector<Tensor> PallasCall(const KernelSpec& spec, const KernelBody& body,
+                               const std::vector<Tensor>& inputs, const CallOptions& options,
+                               Loc loc) {
+  if (options.mode == Mode::kReference) return CallReference(spec, inputs, options.reference, loc);
+  std::vector<Shape> shapes;
+  for (const Tensor& input : inputs) shapes.push_back(input.shape());
+  const Kernel kernel = TraceKernel(spec, body, shapes, options.chip, loc);
+  const auto call = [&](const std::vector<Tensor>& operands) {
+    return options.mode == Mode::kMosaic ? MosaicCall(kernel, operands, loc)
+                                         : Interpret(kernel, operands, loc);
+  };
+  if (options.vjp == nullptr) return call(inputs);
+  return CustomVjp(
+      inputs,
+      [&](std::span<const Tensor> primals) -> CustomVjpOutput {
+        const std::vector<Tensor> operands(primals.begin(), primals.end());
+        return {.outputs = call(operands), .residuals = operands};
+      },
+      options.vjp, loc);
+}
+
+}  // namespace sophia::pallas

@@ -1,0 +1,576 @@
+#!/usr/bin/env python3
+"""Evaluates the text of a Mosaic kernel in NumPy, without a TPU and apart from the engine's own IR.
+
+    eval_mosaic.py FILE.mlir [--dma late] [--seed N]    runs it on random inputs, prints checksums
+    read_kernel(path), run(kernel, operands)            as a library
+
+Files are those that `pallas_dump write` makes: comment lines with operand and result types and
+aliases, then the text (versioned or plain), which jaxlib's parser and verifier read.
+
+The model: the grid runs row major. Before a program, the block of each windowed operand is copied to
+a fresh buffer if its index changed. An output block starts as garbage, stays while its index stays,
+and is written back, clipped, when the index changes or the grid ends. Scratch and the padding of
+blocks are garbage: NaN, or 77 in integers. Aliased results share the operand's array. A DMA moves data
+when it is started ("early") or only when it is waited for ("late", which shows forgotten waits).
+Products of f32 are exact; a TPU rounds. Errors are raised for accesses out of bounds, input blocks
+outside the array, broken assume_multiple, and DMAs without wait or wait without DMA.
+"""
+
+import argparse
+import itertools
+import json
+import pathlib
+import re
+import sys
+
+import ml_dtypes
+import numpy as np
+from jax._src.interpreters import mlir as jax_mlir
+from jax._src.lib import tpu
+from jaxlib.mlir import ir
+from jaxlib.mlir.passmanager import PassManager
+
+DTYPES = {
+    "f32": np.float32, "bf16": ml_dtypes.bfloat16, "i1": np.bool_, "index": np.int64,
+    "f8E4M3FN": ml_dtypes.float8_e4m3fn, "f8E5M2": ml_dtypes.float8_e5m2,
+    "i4": ml_dtypes.int4, "i8": np.int8, "i16": np.int16, "i32": np.int32,
+    "ui4": ml_dtypes.uint4, "ui8": np.uint8, "ui16": np.uint16, "ui32": np.uint32,
+}  # fmt: skip
+UNSIGNED = {np.dtype(np.int8): np.uint8, np.dtype(np.int16): np.uint16,
+            np.dtype(np.int32): np.uint32, np.dtype(ml_dtypes.int4): ml_dtypes.uint4}
+SIGNLESS = {np.dtype(unsigned): signed for signed, unsigned in UNSIGNED.items()}
+
+
+def read_kernel(path):
+    """The header's fields and the text: operands, results (MLIR types), aliases, text."""
+    text = pathlib.Path(path).read_text()
+    fields = dict(re.findall(r"^// (\w+): ?(.*)$", text, re.M))
+    types = {key: re.findall(r"tensor<[^>]*>", fields[key]) for key in ("operands", "results")}
+    return {"name": fields["name"], "text": text, "aliases": json.loads(fields["aliases"]), **types}
+
+
+def parse_type(text):
+    """'vector<8x128xf32>' or 'memref<2x!tpu.dma_semaphore, ..>' -> (shape, element)"""
+    match = re.match(r"(?:vector|memref|tensor)<((?:\d+x)*)([!\w.]+)", text)
+    if not match:
+        return (), text
+    return tuple(int(size) for size in match[1].split("x") if size), match[2]
+
+
+def bits_of(dtype):
+    return {np.dtype(ml_dtypes.int4): 4, np.dtype(ml_dtypes.uint4): 4}.get(
+        np.dtype(dtype), np.dtype(dtype).itemsize * 8)
+
+
+class Semaphore:
+    """Bits that arrived, and copies that "late" holds back."""
+
+    def __init__(self):
+        self.arrived = 0
+        self.pending = []
+
+
+def garbage(shape, element):
+    if "semaphore" in element:
+        semaphores = np.empty(shape, object)
+        for index in np.ndindex(*shape):
+            semaphores[index] = Semaphore()
+        return semaphores
+    dtype = np.dtype(DTYPES[element])
+    if element.startswith(("f", "bf")):
+        return np.full(shape, np.nan, dtype)
+    return np.full(shape, -3 if bits_of(dtype) == 4 else 77, np.int32).astype(dtype)
+
+
+class Ref:
+    """A memref: a NumPy view."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def part(self, starts, sizes):
+        """Index of a rectangle; leading sizes of 1 may be left out. Raises out of bounds."""
+        sizes = [1] * (self.array.ndim - len(sizes)) + list(sizes)
+        for start, size, total in zip(starts, sizes, self.array.shape):
+            if start < 0 or start + size > total:
+                raise IndexError(f"part {starts} {sizes} of {self.array.shape} is out of bounds")
+        return tuple(slice(start, start + size) for start, size in zip(starts, sizes))
+
+
+def integer(value):
+    return int(np.asarray(value).reshape(()))
+
+
+def int_list(attribute):
+    text = str(attribute)
+    if text.startswith("array<"):
+        text = text.split(":", 1)[1] if ":" in text else ""
+    return [int(number) for number in re.findall(r"-?\d+", re.sub(r": i\d+", "", text))]
+
+
+def unsigned(x):
+    x = np.asarray(x)
+    return x.view(UNSIGNED[x.dtype]) if x.dtype in UNSIGNED else x
+
+
+def of_float(function):
+    """f32 in double precision, narrower types in f32; then rounded once."""
+    def apply(*operands):
+        dtype = operands[0].dtype
+        wide = np.float64 if dtype == np.float32 else np.float32
+        return np.asarray(function(*(x.astype(wide) for x in operands))).astype(dtype)
+    return apply
+
+
+def of_integer(function):
+    def apply(*operands):
+        dtype = operands[0].dtype
+        if dtype == np.bool_:
+            return np.asarray(function(*operands)).astype(dtype)
+        return np.asarray(function(*(x.astype(np.int64) for x in operands))).astype(dtype)
+    return apply
+
+
+def of_unsigned(function):
+    def apply(*operands):
+        dtype = operands[0].dtype
+        wide = function(*(unsigned(x).astype(np.uint64) for x in operands))
+        return np.asarray(wide).astype(UNSIGNED[dtype]).view(dtype)
+    return apply
+
+
+def divide_to_zero(a, b):
+    safe = np.where(b == 0, 1, b)
+    return np.where(b == 0, -1, np.sign(a) * np.sign(safe) * (np.abs(a) // np.abs(safe)))
+
+
+ELEMENTWISE = {
+    "arith.addf": of_float(np.add), "arith.subf": of_float(np.subtract),
+    "arith.mulf": of_float(np.multiply), "arith.divf": of_float(np.divide),
+    "arith.remf": of_float(np.fmod), "math.powf": of_float(np.power),
+    "arith.maximumf": of_float(np.maximum), "arith.minimumf": of_float(np.minimum),
+    "arith.negf": of_float(np.negative), "math.absf": of_float(np.abs),
+    "math.ceil": of_float(np.ceil), "math.floor": of_float(np.floor),
+    "math.cos": of_float(np.cos), "math.sin": of_float(np.sin), "math.tanh": of_float(np.tanh),
+    "math.exp": of_float(np.exp), "math.exp2": of_float(np.exp2), "math.log": of_float(np.log),
+    "math.log1p": of_float(np.log1p), "math.roundeven": of_float(np.rint),
+    "math.sqrt": of_float(np.sqrt), "math.rsqrt": of_float(lambda x: 1 / np.sqrt(x)),
+    "tpu.reciprocal": of_float(lambda x: 1 / x),
+    "tpu.weird": lambda x: ~np.isfinite(x),
+    "arith.addi": of_integer(np.add), "arith.subi": of_integer(np.subtract),
+    "arith.muli": of_integer(np.multiply), "arith.divsi": of_integer(divide_to_zero),
+    "arith.remsi": of_integer(lambda a, b: a - b * divide_to_zero(a, b)),
+    "arith.maxsi": of_integer(np.maximum), "arith.minsi": of_integer(np.minimum),
+    "arith.andi": of_integer(np.bitwise_and), "arith.ori": of_integer(np.bitwise_or),
+    "arith.xori": of_integer(np.bitwise_xor), "arith.shli": of_integer(np.left_shift),
+    "arith.shrsi": of_integer(np.right_shift), "math.absi": of_integer(np.abs),
+    "arith.maxui": of_unsigned(np.maximum), "arith.minui": of_unsigned(np.minimum),
+    "arith.divui": of_unsigned(np.floor_divide), "arith.remui": of_unsigned(np.remainder),
+    "arith.shrui": of_unsigned(np.right_shift),
+}  # fmt: skip
+COMPARE_INTEGERS = [np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal]
+COMPARE_FLOATS = {1: np.equal, 2: np.greater, 3: np.greater_equal, 4: np.less, 5: np.less_equal,
+                  13: np.not_equal}
+REDUCTIONS = {"add": (np.sum, np.add), "maximumf": (np.max, np.maximum),
+              "minimumf": (np.min, np.minimum), "maxsi": (np.max, np.maximum)}
+
+
+def to_bits(x):
+    """The elements as unsigned integers."""
+    if bits_of(x.dtype) == 4:
+        return x.astype(np.int8).view(np.uint8) & 15
+    return x.view({8: np.uint8, 16: np.uint16, 32: np.uint32}[bits_of(x.dtype)])
+
+
+def from_bits(values, dtype):
+    bits = bits_of(dtype)
+    if bits == 4:
+        return np.where(values > 7, values.astype(np.int8) - 16, values).astype(np.int8).astype(dtype)
+    return np.ascontiguousarray(values.astype(f"u{bits // 8}")).view(dtype)
+
+
+def bitcast(x, dtype):
+    """Another width packs along the second-last dimension, low bits first."""
+    x = np.ascontiguousarray(x)
+    source, target, axis = bits_of(x.dtype), bits_of(dtype), x.ndim - 2
+    if source == target:
+        return from_bits(to_bits(x), dtype)
+    values = np.moveaxis(to_bits(x), axis, 0).astype(np.uint64)
+    if target < source:
+        parts = [(values >> np.uint64(i * target)) & np.uint64((1 << target) - 1)
+                 for i in range(source // target)]
+        values = np.stack(parts, 1).reshape(-1, *values.shape[1:])
+    else:
+        groups = values.reshape(-1, target // source, *values.shape[1:])
+        values = sum(groups[:, i] << np.uint64(i * source) for i in range(target // source))
+    return from_bits(np.ascontiguousarray(np.moveaxis(values, 0, axis)), dtype)
+
+
+def dot(lhs, rhs, acc, numbers):
+    """#tpu.dot_dimension_numbers: contracting, free, output order, batch dimensions."""
+    groups = [[int(n) for n in re.findall(r"\d+", group)]
+              for group in re.findall(r"\[([^\]]*)\]", numbers)]
+    contract, free, order = groups[0:2], groups[2:4], groups[4]
+    wide = np.int64 if acc.dtype == np.int32 else np.float64
+    names = [[None] * lhs.ndim, [None] * rhs.ndim]
+    letters = iter("abcdefgh")
+    for i, j in zip(*contract):
+        names[0][i] = names[1][j] = next(letters)
+    for side in (0, 1):
+        for axis in free[side]:
+            names[side][axis] = next(letters)
+    out = "".join(names[order[i]][order[i + 1]] for i in range(0, len(order), 2))
+    product = np.einsum(f"{''.join(names[0])},{''.join(names[1])}->{out}", lhs.astype(wide),
+                        rhs.astype(wide), optimize=True)
+    return (product + acc.astype(wide)).astype(acc.dtype)
+
+
+def convert(name, x, dtype):
+    if name in ("arith.extui", "arith.uitofp"):
+        return unsigned(x).astype(np.int64).astype(dtype)
+    if name == "arith.trunci":
+        if dtype == np.bool_:
+            return x.astype(np.int64) & 1 == 1
+        return from_bits(x.astype(np.int64) & ((1 << bits_of(dtype)) - 1), dtype)
+    if name in ("arith.fptosi", "arith.fptoui"):
+        bits, is_signed = bits_of(dtype), name == "arith.fptosi"
+        low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if is_signed else (0, (1 << bits) - 1)
+        whole = np.clip(np.nan_to_num(np.trunc(x.astype(np.float64))), low, high).astype(np.int64)
+        return from_bits(whole & ((1 << bits) - 1), dtype)
+    if bits_of(x.dtype) == 4:
+        x = x.astype(np.int32)
+    return x.astype(dtype)
+
+
+class Evaluator:
+    def __init__(self, text, dma="early"):
+        self.dma = dma
+        self.context = jax_mlir.make_ir_context()
+        self.context.allow_unregistered_dialects = True
+        tpu.register_dialect(self.context)
+        with self.context, ir.Location.unknown():
+            self.module = ir.Module.parse(text)
+            if '"stable_mosaic.' in text:
+                passes = "builtin.module(mosaic-serde{serialize=false})"
+                PassManager.parse(passes).run(self.module.operation)
+        operations = [op.operation for op in self.module.body.operations]
+        self.functions = {ir.StringAttr(op.attributes["sym_name"]).value: op for op in operations}
+        self.main = next(op for op in operations if "tpu.core_type" in op.attributes)
+        self.random = np.random.default_rng(0)
+        self.outstanding = 0
+
+    def constant(self, op):
+        attribute = op.attributes["value"]
+        shape, element = parse_type(str(op.results[0].type))
+        if element == "i1":
+            return np.full(shape, "true" in str(attribute))
+        kind = ir.FloatAttr if element[0] in "fb" else ir.IntegerAttr
+        if shape:
+            attribute = ir.DenseElementsAttr(attribute).get_splat_value()
+        return np.full(shape, kind(attribute).value).astype(DTYPES[element])
+
+    def region(self, block, arguments, values):
+        """Runs a block; returns what its terminator hands out."""
+        values.update(zip(block.arguments, arguments))
+        for op in block.operations:
+            op = op.operation
+            if op.name in ("func.return", "scf.yield", "scf.condition"):
+                return [values[operand] for operand in op.operands]
+            results = self.step(op.name, op, values)
+            if len(op.results) == 1 and not isinstance(results, list):
+                results = [results]
+            values.update(zip(op.results, results or []))
+        return []
+
+    def step(self, name, op, values):
+        if name == "arith.constant":
+            return self.constant(op)
+        operands = [values[operand] for operand in op.operands]
+        if name in ELEMENTWISE:
+            return ELEMENTWISE[name](*(np.asarray(x) for x in operands))
+        if name.startswith("scf."):
+            return self.control(name, op, operands, values)
+        if name.startswith(("memref.", "tpu.memref", "vector.load", "tpu.vector_store")) or (
+            "dma" in name
+        ):
+            return self.memory(name, op, operands)
+        return self.vector(name, op, operands)
+
+    def vector(self, name, op, operands):
+        attributes = op.attributes
+        number = lambda key: ir.IntegerAttr(attributes[key]).value
+        x = np.asarray(operands[0]) if operands else None
+        if name == "tpu.prng_set_seed_32":
+            self.random = np.random.default_rng([integer(seed) & 0xFFFFFFFF for seed in operands])
+            return None
+        shape, element = parse_type(str(op.results[0].type))
+        dtype = DTYPES[element]
+        match name:
+            case "arith.cmpi":
+                predicate = number("predicate")
+                a, b = (x, operands[1]) if predicate < 6 else map(unsigned, operands)
+                return COMPARE_INTEGERS[predicate if predicate < 6 else predicate - 4](a, b)
+            case "arith.cmpf":
+                a, b = (np.asarray(v).astype(np.float32) for v in operands)
+                return COMPARE_FLOATS[number("predicate")](a, b)
+            case "arith.select":
+                return np.where(x, operands[1], operands[2]).astype(dtype)
+            case "vector.broadcast":
+                return np.broadcast_to(x, shape)
+            case "vector.shape_cast":
+                return np.ascontiguousarray(x).reshape(shape)
+            case "tpu.transpose":
+                return np.transpose(x, int_list(attributes["permutation"]))
+            case "tpu.concatenate":
+                return np.concatenate(operands, number("dimension"))
+            case "vector.extract_strided_slice":
+                starts, sizes = (int_list(attributes[key]) for key in ("offsets", "sizes"))
+                return x[tuple(slice(a, a + n) for a, n in zip(starts, sizes))]
+            case "tpu.iota":
+                (axis,) = int_list(attributes["dimensions"])
+                return np.broadcast_to(np.arange(shape[axis], dtype=dtype).reshape(
+                    [-1 if i == axis else 1 for i in range(len(shape))]), shape)
+            case "vector.multi_reduction":
+                kind = re.search(r"<(\w+)>", str(attributes["kind"]))[1]
+                reduce, combine = REDUCTIONS[kind]
+                wide = np.float64 if element[0] in "fb" else np.int64
+                axes = tuple(int_list(attributes["reduction_dims"]))
+                return combine(reduce(x.astype(wide), axis=axes), operands[1].astype(wide)).astype(dtype)
+            case "tpu.matmul":
+                numbers = str(attributes["dimension_numbers"]).split("dimension_numbers<", 1)[1]
+                return dot(*operands, numbers)
+            case "tpu.dynamic_rotate":
+                return np.roll(x, integer(operands[1]), number("dimension"))
+            case "tpu.dynamic_gather":
+                (axis,) = int_list(attributes["dimensions"])
+                return np.take_along_axis(x, operands[1].astype(np.int64), axis)
+            case "tpu.assume_multiple":
+                if integer(x) % number("multiple"):
+                    raise ValueError(f"{integer(x)} is no multiple of {number('multiple')}")
+                return x
+            case "tpu.bitcast":
+                return bitcast(x, dtype)
+            case "tpu.stochastic_convert":
+                noise = operands[1].view(np.uint32) & np.uint32(0xFFFF)
+                kept = (np.ascontiguousarray(x).view(np.uint32) + noise) & np.uint32(0xFFFF0000)
+                return kept.view(np.float32).astype(dtype)
+            case "tpu.prng_random_bits":
+                return self.random.integers(-(2**31), 2**31, shape).astype(np.int32)
+            case "arith.extf" | "arith.truncf" | "arith.sitofp" | "arith.uitofp" | "arith.fptosi" | (
+                "arith.fptoui") | "arith.extsi" | "arith.extui" | "arith.trunci" | "arith.index_cast":
+                return convert(name, x, dtype)
+        raise NotImplementedError(f"{name}: {op}")
+
+    def memory(self, name, op, operands):
+        attributes = op.attributes
+        match name:
+            case "vector.load":
+                shape, _ = parse_type(str(op.results[0].type))
+                ref = operands[0]
+                part = ref.part([integer(i) for i in operands[1:]], shape)
+                return ref.array[part].copy().reshape(shape)
+            case "tpu.vector_store":
+                segments = int_list(attributes["operandSegmentSizes"])
+                value, ref = np.asarray(operands[0]), operands[1]
+                part = ref.part([integer(i) for i in operands[2 : 2 + segments[2]]], value.shape)
+                value = value.reshape(ref.array[part].shape)
+                if segments[3]:
+                    mask = np.asarray(operands[-1]).reshape(value.shape)
+                    value = np.where(mask, value, ref.array[part])
+                ref.array[part] = value
+                return None
+            case "memref.load":
+                ref = operands[0]
+                return ref.array[ref.part([integer(i) for i in operands[1:]], [1] * ref.array.ndim)].reshape(())
+            case "memref.store":
+                ref = operands[1]
+                ref.array[ref.part([integer(i) for i in operands[2:]], [1] * ref.array.ndim)] = operands[0]
+                return None
+            case "tpu.memref_slice":
+                shape, _ = parse_type(str(op.results[0].type))
+                starts = [integer(i) for i in operands[1 : 1 + len(shape)]]
+                return Ref(operands[0].array[operands[0].part(starts, shape)])
+            case "tpu.memref_squeeze":
+                view = operands[0].array.view()
+                view.shape = parse_type(str(op.results[0].type))[0]
+                return Ref(view)
+            case "tpu.enqueue_dma":
+                self.start_dma(*operands)
+                return None
+            case "tpu.wait_dma2":
+                self.wait_dma(*operands)
+                return None
+        raise NotImplementedError(f"{name}: {op}")
+
+    def start_dma(self, source, target, semaphore):
+        if source.array.shape != target.array.shape or source.array.dtype != target.array.dtype:
+            raise ValueError("a DMA between refs of two shapes or types")
+        self.outstanding += 1
+        semaphore = semaphore.array[()]
+        copy = (source.array, target.array, source.array.size * bits_of(source.array.dtype))
+        semaphore.pending.append(copy)
+        if self.dma == "early":
+            self.deliver(semaphore)
+
+    @staticmethod
+    def deliver(semaphore):
+        source, target, bits = semaphore.pending.pop(0)
+        target[...] = source
+        semaphore.arrived += bits
+
+    def wait_dma(self, semaphore, source, target):
+        semaphore = semaphore.array[()]
+        bits = target.array.size * bits_of(target.array.dtype)
+        while semaphore.pending and semaphore.arrived < bits:
+            self.deliver(semaphore)
+        if semaphore.arrived < bits:
+            raise ValueError("deadlock: a DMA is waited for that was not started")
+        semaphore.arrived -= bits
+        self.outstanding -= 1
+
+    def control(self, name, op, operands, values):
+        if name == "scf.if":
+            region = op.regions[0 if bool(operands[0]) else 1]
+            return self.region(region.blocks[0], [], values) if len(region.blocks) else []
+        if name == "scf.for":
+            low, high, step = (integer(x) for x in operands[:3])
+            carry = operands[3:]
+            for i in range(low, high, step):
+                carry = self.region(op.regions[0].blocks[0], [np.int32(i), *carry], values)
+            return list(carry)
+        if name == "scf.while":
+            carry = operands
+            while True:
+                flag, *carry = self.region(op.regions[0].blocks[0], carry, values)
+                if not bool(flag):
+                    return carry
+                carry = self.region(op.regions[1].blocks[0], carry, values)
+        raise NotImplementedError(name)
+
+    def call(self, name, arguments):
+        return self.region(self.functions[name].regions[0].blocks[0], arguments, {})
+
+    def run(self, operands, results, aliases):
+        with self.context, np.errstate(all="ignore"):
+            return GridRun(self, operands, results, aliases).run()
+
+
+class GridRun:
+    """One run of the main function over its grid."""
+
+    def __init__(self, evaluator, operands, results, aliases):
+        self.evaluator = evaluator
+        attributes = evaluator.main.attributes
+        self.body = evaluator.main.regions[0].blocks[0]
+        count = lambda key: ir.IntegerAttr(attributes[key]).value if key in attributes else 0
+        self.prefetch = count("scalar_prefetch")
+        self.grid = int_list(attributes["iteration_bounds"]) if "iteration_bounds" in attributes else []
+        types = [parse_type(str(argument.type)) for argument in self.body.arguments]
+        types = types[len(self.grid) :]
+
+        operands = [np.array(x) for x in operands]
+        outputs = [garbage(*parse_type(result)) for result in results]
+        for operand, output in aliases:
+            outputs[output] = operands[operand]
+        self.outputs, self.first_output = outputs, len(operands)
+        self.arrays = [x.view(SIGNLESS[x.dtype]) if x.dtype in SIGNLESS and bits_of(x.dtype) > 4
+                       else x.astype(np.int8).astype(ml_dtypes.int4) if bits_of(x.dtype) == 4 else x
+                       for x in operands + outputs]
+        if len(types) != len(self.arrays) + count("scratch_operands"):
+            raise ValueError(f"expected {len(self.arrays)} arrays and scratch, got {len(types)} refs")
+        self.types = types[: len(self.arrays)]
+        self.scratch = [Ref(garbage(*kind)) for kind in types[len(self.arrays) :]]
+        self.windows = [None] * len(self.arrays)
+        if "window_params" in attributes:
+            params = ir.ArrayAttr(attributes["window_params"])
+            if len(params) != len(self.arrays) - self.prefetch:
+                raise ValueError("expected one entry of window_params for each array")
+            for i, entry in enumerate(params, self.prefetch):
+                entry = ir.DictAttr(entry)
+                if "transform_indices" in entry:
+                    transform = ir.FlatSymbolRefAttr(entry["transform_indices"]).value
+                    self.windows[i] = (transform, int_list(entry["window_bounds"]))
+        self.index = [None] * len(self.arrays)
+        self.block = [None] * len(self.arrays)
+
+    def clip(self, i):
+        """The current block's part of array i, and that part's place in the block."""
+        place, inner = [], []
+        for index, size, total in zip(self.index[i], self.windows[i][1], self.arrays[i].shape):
+            low, high = index * size, min(index * size + size, total)
+            if not 0 <= low < total:
+                raise ValueError(f"block {self.index[i]} of array {i} lies outside")
+            place.append(slice(low, high))
+            inner.append(slice(0, high - low))
+        return tuple(place), tuple(inner)
+
+    def flush(self, i):
+        if self.index[i] is not None and i >= self.first_output:
+            place, inner = self.clip(i)
+            self.arrays[i][place] = self.block[i].array.reshape(self.windows[i][1])[inner]
+
+    def move_to(self, i, index):
+        if index == self.index[i]:
+            return
+        self.flush(i)
+        self.index[i] = index
+        shape, element = self.types[i]
+        block = garbage(self.windows[i][1], element)
+        place, inner = self.clip(i)
+        if i < self.first_output:
+            block[inner] = self.arrays[i][place]
+        self.block[i] = Ref(block.reshape(shape))
+
+    def run(self):
+        evaluator = self.evaluator
+        scalars = [Ref(self.arrays[i]) for i in range(self.prefetch)]
+        for point in itertools.product(*map(range, self.grid)):
+            ids = [np.int32(p) for p in point]
+            for i, window in enumerate(self.windows):
+                if window is None:
+                    self.block[i] = Ref(self.arrays[i])
+                else:
+                    self.move_to(i, [integer(x) for x in evaluator.call(window[0], ids + scalars)])
+            evaluator.region(self.body, ids + self.block + self.scratch, {})
+        for i, window in enumerate(self.windows):
+            if window is not None:
+                self.flush(i)
+        if evaluator.outstanding:
+            raise ValueError(f"{evaluator.outstanding} DMAs were never waited for")
+        return self.outputs
+
+
+def run(kernel, operands, dma="early"):
+    """Runs a kernel that read_kernel returned on NumPy arrays; returns its results."""
+    return Evaluator(kernel["text"], dma).run(operands, kernel["results"], kernel["aliases"])
+
+
+def random_operands(kernel, rng, below=4):
+    """Normal floats, integers from [0, below)."""
+    operands = []
+    for text in kernel["operands"]:
+        shape, element = parse_type(text)
+        dtype = DTYPES[element]
+        is_float = element.startswith(("f", "bf"))
+        operands.append((rng.standard_normal(shape) if is_float else rng.integers(0, below, shape)).astype(dtype))
+    return operands
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file")
+    parser.add_argument("--dma", default="early", choices=["early", "late"])
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    kernel = read_kernel(options.file)
+    results = run(kernel, random_operands(kernel, np.random.default_rng(options.seed)), options.dma)
+    for i, result in enumerate(results):
+        wide = result.astype(np.float64)
+        print(f"{kernel['name']} result {i}: {result.dtype} {list(result.shape)} "
+              f"sum {np.sum(wide):.9g} nan {np.sum(np.isnan(wide))}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
