@@ -29,6 +29,7 @@ LoadedModel::LoadedModel(const Values& values)
   plan_ =
       std::make_unique<models::ModelPlan>(files_.config(), files_.config_name(), std::move(policy));
   lora_policy.CheckTargets();
+  lora::CheckAdapter(adapter_, plan_->specs());
 }
 
 void LoadedModel::Load() {

@@ -97,6 +97,34 @@ Json ConfigJson(const LoraConfig& config, const std::string& base_model) {
           {"alpha_pattern", Json::object()}};
 }
 
+fs::path TensorsOf(const fs::path& folder) { return folder / "adapter_model.safetensors"; }
+
+// The file must have the tensors of the trainable parameters and no others.
+void CheckTensors(const io::SafetensorsFile& file, const std::vector<nn::ParamSpec>& specs) {
+  std::set<std::string> used;
+  for (const nn::ParamSpec& spec : specs) {
+    if (!spec.trainable) continue;
+    for (const int64_t layer : spec.PresentLayers()) {
+      const std::string name = AdapterName(spec, layer);
+      const io::TensorInfo* info = file.Find(name);
+      if (info == nullptr) {
+        Fail(file.path().string(), "expected the tensor '{}' for this model, got none", name);
+      }
+      if (info->shape.dims != spec.dims) {
+        Fail(file.path().string(), "expected '{}' of sizes {} for this model, got {}", name,
+             ToString(spec.dims), ToString(info->shape.dims));
+      }
+      used.insert(name);
+    }
+  }
+  for (const io::TensorInfo& info : file.tensors()) {
+    if (!used.contains(info.name)) {
+      Fail(file.path().string(), "expected tensors of this model and its target modules, got '{}'",
+           info.name);
+    }
+  }
+}
+
 }  // namespace
 
 LoraConfig ReadAdapterConfig(const fs::path& folder) {
@@ -125,10 +153,14 @@ LoraConfig ReadAdapterConfig(const fs::path& folder) {
   return config;
 }
 
+void CheckAdapter(const fs::path& folder, const std::vector<nn::ParamSpec>& specs) {
+  CheckTensors(io::SafetensorsFile(TensorsOf(folder)), specs);
+}
+
 void LoadAdapter(const fs::path& folder, const std::vector<nn::ParamSpec>& specs,
                  const pjrt::Device& device, std::vector<pjrt::Buffer>& buffers) {
-  const io::SafetensorsFile file(folder / "adapter_model.safetensors");
-  std::set<std::string> used;
+  const io::SafetensorsFile file(TensorsOf(folder));
+  CheckTensors(file, specs);
   std::vector<pjrt::Buffer> loaded;
   for (const nn::ParamSpec& spec : specs) {
     if (!spec.trainable) continue;
@@ -136,26 +168,10 @@ void LoadAdapter(const fs::path& folder, const std::vector<nn::ParamSpec>& specs
     std::vector<std::byte> bytes(static_cast<size_t>(shape.bytes()));
     const size_t layer_bytes = LayerBytes(spec);
     for (const int64_t layer : spec.PresentLayers()) {
-      const std::string name = AdapterName(spec, layer);
-      const io::TensorInfo* info = file.Find(name);
-      if (info == nullptr) {
-        Fail(file.path().string(), "expected the tensor '{}' for this model, got none", name);
-      }
-      if (info->shape.dims != spec.dims) {
-        Fail(file.path().string(), "expected '{}' of sizes {} for this model, got {}", name,
-             ToString(spec.dims), ToString(info->shape.dims));
-      }
-      file.Read(name, spec.dtype,
+      file.Read(AdapterName(spec, layer), spec.dtype,
                 std::span(bytes).subspan(static_cast<size_t>(layer) * layer_bytes, layer_bytes));
-      used.insert(name);
     }
     loaded.push_back(pjrt::Buffer::FromHost(device, shape, bytes));
-  }
-  for (const io::TensorInfo& info : file.tensors()) {
-    if (!used.contains(info.name)) {
-      Fail(file.path().string(), "expected tensors of this model and its target modules, got '{}'",
-           info.name);
-    }
   }
   auto next = loaded.begin();
   for (size_t i = 0; i < specs.size(); ++i) {
@@ -182,7 +198,7 @@ void SaveAdapter(const fs::path& folder, const LoraConfig& config,
                              .subspan(static_cast<size_t>(layer) * layer_bytes, layer_bytes)});
     }
   }
-  io::WriteSafetensors(folder / "adapter_model.safetensors", tensors, {{"format", "pt"}});
+  io::WriteSafetensors(TensorsOf(folder), tensors, {{"format", "pt"}});
   WriteFile(folder / "adapter_config.json", Dump(ConfigJson(config, base_model), 2) + "\n");
 }
 

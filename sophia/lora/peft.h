@@ -16,8 +16,12 @@ namespace sophia::lora {
 // is not implemented (DoRA, PiSSA, rank patterns, modules_to_save, biases …).
 LoraConfig ReadAdapterConfig(const std::filesystem::path& folder);
 
+// Throws Error when the adapter belongs to another model than `specs` describe: missing, additional
+// or differently shaped tensors. Reads no more than the file's header.
+void CheckAdapter(const std::filesystem::path& folder, const std::vector<nn::ParamSpec>& specs);
+
 // Replaces the trainable buffers (in the order of `specs`) by the adapter's tensors. Throws Error
-// when the adapter belongs to another model: missing, additional or differently shaped tensors.
+// as CheckAdapter does.
 void LoadAdapter(const std::filesystem::path& folder, const std::vector<nn::ParamSpec>& specs,
                  const pjrt::Device& device, std::vector<pjrt::Buffer>& buffers);
 

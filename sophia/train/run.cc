@@ -52,6 +52,7 @@ TrainingRun::TrainingRun(TrainOptions options, TrainEnvironment environment,
   plan_ =
       std::make_unique<models::ModelPlan>(files_.config(), files_.config_name(), std::move(policy));
   lora_policy.CheckTargets();
+  if (!options_.init_adapter.empty()) lora::CheckAdapter(options_.init_adapter, plan_->specs());
   dataset_ = LoadDataset(options_.data, EncoderFor(files_, plan_->model->sizes().vocab),
                          options_.max_length);
   shape_ = ShapeFor(dataset_, options_.batch, options_.gradient_accumulation_steps);

@@ -32,7 +32,8 @@ struct StepMetrics {
 // A fine-tuning run: model, data and the compiled step, ready to be stepped.
 class TrainingRun {
  public:
-  // Reads data, compiles the step, then loads the weights. Throws Error for bad input.
+  // Checks the adapter, reads data, compiles the step, then loads the weights. Throws Error for bad
+  // input.
   TrainingRun(TrainOptions options, TrainEnvironment environment,
               std::vector<std::string> norm_groups = {});
 

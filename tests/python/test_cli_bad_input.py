@@ -129,6 +129,35 @@ def test_adapter_of_another_model(tmp_path):
     assert "for this model, got" in refused_training(tmp_path, model=other, **{"init-adapter": folder})
 
 
+def test_adapter_is_checked_before_the_work(tmp_path):
+    """Before data, compiling and weights: here each of those would fail too."""
+    folder = shutil.copytree(FIXTURES / "sft" / "adapters" / "qv", tmp_path / "adapter")
+    late = {"data": tmp_path / "none.jsonl", "init-adapter": folder}
+
+    def refusals():
+        yield refused_training(tmp_path, **late)
+        yield refused_logits(tmp_path, "--model", GQA, "--adapter", folder, "--ids", "1",
+                             "--plugin", tmp_path / "none.so")
+
+    def set_adapter(**changes):
+        path = folder / "adapter_config.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+    name = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight"
+    set_adapter(r=3)
+    for line in refusals():
+        assert f"expected '{name}' of sizes [3, 48] for this model, got [4, 48]" in line
+    set_adapter(r=4, target_modules=["q_proj", "k_proj", "v_proj"])
+    for line in refusals():
+        assert "layers.0.self_attn.k_proj.lora_A.weight' for this model, got none" in line
+    set_adapter(target_modules=["q_proj"])
+    for line in refusals():
+        assert "expected tensors of this model and its target modules, got" in line
+    set_adapter(target_modules=["gate"])
+    for line in refusals():
+        assert "expected names among" in line
+
+
 def test_broken_adapter(tmp_path):
     folder = shutil.copytree(FIXTURES / "sft" / "adapters" / "qv", tmp_path / "adapter")
     logits = ["--model", GQA, "--adapter", folder, "--ids", "1"]
