@@ -8,6 +8,7 @@
 #include "sophia/base/strings.h"
 #include "sophia/cli/app.h"
 #include "sophia/cli/commands.h"
+#include "sophia/cli/engine.h"
 #include "sophia/cli/project.h"
 #include "sophia/pjrt/client.h"
 #include "sophia/runtime/cache.h"
@@ -58,8 +59,10 @@ void PrintPlugin(const pjrt::Plugin& plugin) {
 
 void PrintDevices(const pjrt::Client& client) {
   PrintLine("  platform", client.platform_name() + " " + client.platform_version());
-  for (const pjrt::Device& device : client.addressable_devices()) {
-    std::string text = device.Description().text;
+  const std::vector<pjrt::Device> devices = client.addressable_devices();
+  for (size_t i = 0; i < devices.size(); ++i) {
+    const pjrt::Device& device = devices[i];
+    std::string text = DeviceName(client, i) + " " + device.Description().text;
     if (const auto stats = device.MemoryStats(); stats && stats->bytes_limit) {
       text += fmt::format(", {} of {} in use", HumanBytes(static_cast<double>(stats->bytes_in_use)),
                           HumanBytes(static_cast<double>(*stats->bytes_limit)));

@@ -1,14 +1,28 @@
 #include "sophia/cli/engine.h"
 
+#include "sophia/base/error.h"
+#include "sophia/base/strings.h"
 #include "sophia/lora/peft.h"
 #include "sophia/models/weights.h"
 
 namespace sophia::cli {
 
-std::shared_ptr<const pjrt::Client> OpenClient(const Values& values) {
-  pjrt::PluginSearch search{.platform = values.Text("device")};
+OpenedDevice OpenDevice(const Values& values) {
+  const std::vector<std::string> name = Split(values.Text("device"), ':');
+  pjrt::PluginSearch search{.platform = name[0]};
   if (values.Has("plugin")) search.path = values.NeedText("plugin");
-  return pjrt::Client::Create(pjrt::Plugin::Load(pjrt::FindPlugin(search)));
+  auto client = pjrt::Client::Create(pjrt::Plugin::Load(pjrt::FindPlugin(search)));
+  const size_t index = name.size() > 1 ? std::stoull(name[1]) : 0;
+  const std::vector<pjrt::Device> devices = client->addressable_devices();
+  if (index < devices.size()) return {client, devices[index]};
+  std::vector<std::string> known;
+  for (size_t i = 0; i < devices.size(); ++i) known.push_back(DeviceName(*client, i));
+  Fail("device", "expected a device that exists ({}), got {}",
+       known.empty() ? "none" : Join(known, ", "), DeviceName(*client, index));
+}
+
+std::string DeviceName(const pjrt::Client& client, size_t index) {
+  return fmt::format("{}:{}", client.platform_name(), index);
 }
 
 DType DTypeOf(const Values& values) { return *DTypeFromName(values.Text("dtype")); }
@@ -33,8 +47,8 @@ LoadedModel::LoadedModel(const Values& values)
 }
 
 void LoadedModel::Load() {
-  client_ = OpenClient(values_);
-  const pjrt::Device device = client_->default_device();
+  opened_ = OpenDevice(values_);
+  const pjrt::Device& device = opened_->device;
   parameters_ = models::LoadParameters(files_, plan_->specs(), device, 0);
   if (!adapter_.empty()) lora::LoadAdapter(adapter_, plan_->specs(), device, parameters_);
   for (pjrt::Buffer& buffer : parameters_) pointers_.push_back(&buffer);

@@ -16,8 +16,18 @@
 
 namespace sophia::cli {
 
-// The devices that --device and --plugin choose. Throws Error when there is no usable plugin.
-std::shared_ptr<const pjrt::Client> OpenClient(const Values& values);
+// A device, and the client that it is a view of.
+struct OpenedDevice {
+  std::shared_ptr<const pjrt::Client> client;
+  pjrt::Device device;
+};
+
+// The device that --device and --plugin choose. Throws Error when there is no usable plugin, and
+// when the platform has no device of that index.
+OpenedDevice OpenDevice(const Values& values);
+
+// "cpu:1": how --device calls the client's second device.
+std::string DeviceName(const pjrt::Client& client, size_t index);
 
 // The type of --dtype.
 DType DTypeOf(const Values& values);
@@ -43,7 +53,7 @@ class LoadedModel {
   std::filesystem::path adapter_;
   std::unique_ptr<models::ModelPlan> plan_;
   std::optional<CompileCache> cache_;
-  std::shared_ptr<const pjrt::Client> client_;
+  std::optional<OpenedDevice> opened_;
   std::vector<pjrt::Buffer> parameters_;
   std::vector<pjrt::Buffer*> pointers_;
 };

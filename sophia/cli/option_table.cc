@@ -108,7 +108,8 @@ constexpr auto kOptions = std::to_array<OptionSpec>({
      "bf16", "of the base model; adapters are f32"},
     {kLogits, kMachine, "dtype", "torch_dtype", kText, "f32|bf16|float32|bfloat16", "f32",
      "of the base model; adapters are f32"},
-    {kRunning, kMachine, "device", "", kText, "cpu|tpu|cuda", "cpu", "where to run"},
+    {kRunning, kMachine, "device", "", kText, "cpu|tpu|cuda[:N]", "cpu",
+     "where to run; tpu:1 is the second TPU of those that `sophia doctor` lists"},
     {kRunning | kDoctor, kMachine, "plugin", "", kText, "FILE.so", "",
      "PJRT plugin to use; else $SOPHIA_PJRT_PLUGIN, else a search"},
 });

@@ -56,11 +56,22 @@ void CheckRange(const OptionSpec& spec, const Json& value, std::string_view wher
     if (number < spec.minimum) Refuse(where, fmt::format("at least {}", spec.minimum), value);
   }
   if (spec.value.find('|') == std::string_view::npos) return;
-  const std::vector<std::string> choices = Split(spec.value, '|');
+  constexpr std::string_view kIndex = "[:N]";
+  const bool takes_index = spec.value.ends_with(kIndex);
+  const std::vector<std::string> choices =
+      Split(spec.value.substr(0, spec.value.size() - (takes_index ? kIndex.size() : 0)), '|');
   const auto text = value.get<std::string>();
-  if (std::ranges::find(choices, text) == choices.end()) {
+  const size_t end = takes_index ? text.find(':') : std::string::npos;
+  const std::string choice = text.substr(0, end);
+  if (std::ranges::find(choices, choice) == choices.end()) {
     throw UsageError(fmt::format("{}: expected one of {}, got '{}'{}", where, Join(choices, ", "),
-                                 text, DidYouMean(text, choices)));
+                                 text, DidYouMean(choice, choices)));
+  }
+  if (end == std::string::npos) return;
+  const auto index = Parse<int64_t>(text.substr(end + 1));
+  if (!index || *index < 0) {
+    throw UsageError(fmt::format("{}: expected an index of at least 0 after '{}:', got '{}'", where,
+                                 choice, text));
   }
 }
 

@@ -48,7 +48,9 @@ struct OptionSpec {
   std::string_view key;      // as TRL and PEFT call it; with dashes, the flag
   std::string_view aliases;  // further names, separated by spaces
   OptionType type;
-  std::string_view value;     // what --help calls the value; "a|b" lists the only ones allowed
+  // What --help calls the value. "a|b" lists the only ones allowed, "a|b[:N]" each of them with an
+  // index behind it, if wanted.
+  std::string_view value;
   std::string_view fallback;  // the value when not given; empty: none
   std::string_view help;
   double minimum = -std::numeric_limits<double>::infinity();  // of numbers

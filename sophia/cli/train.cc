@@ -87,7 +87,9 @@ train::TrainOptions OptionsFrom(const Values& values) {
 }
 
 train::TrainEnvironment EnvironmentFrom(const Values& values) {
-  return {.client = OpenClient(values), .cache = CompileCache::Default()};
+  const OpenedDevice opened = OpenDevice(values);
+  return {
+      .client = opened.client, .chosen_device = opened.device, .cache = CompileCache::Default()};
 }
 
 }  // namespace

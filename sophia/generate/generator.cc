@@ -101,8 +101,9 @@ Generator::State Generator::Prefill(std::span<const std::vector<int32_t>> prompt
   if (program == prefill_.end()) {
     const CacheSize size{options_.batch, options_.capacity};
     program = prefill_
-                  .emplace(seq, Program::Compile(device.client(), *TracePrefill(plan_, size, seq),
-                                                 {.name = "prefill", .cache = options_.cache}))
+                  .emplace(seq, Program::Compile(
+                                    device.client(), *TracePrefill(plan_, size, seq),
+                                    {.name = "prefill", .device = device, .cache = options_.cache}))
                   .first;
   }
   std::vector<int32_t> ids(static_cast<size_t>(options_.batch * seq), 0);
@@ -122,7 +123,7 @@ void Generator::Decode(const std::vector<Row>& rows, State& state) {
   if (!decode_) {
     const CacheSize size{options_.batch, options_.capacity};
     decode_ = Program::Compile(device.client(), *TraceDecode(plan_, size),
-                               {.name = "decode", .cache = options_.cache});
+                               {.name = "decode", .device = device, .cache = options_.cache});
   }
   std::vector<int32_t> ids;
   std::vector<int32_t> positions;

@@ -20,7 +20,7 @@ std::vector<float> FullLogits(const models::ModelPlan& plan,
   const pjrt::Device device = parameters[0]->device();
   const Program program =
       Program::Compile(device.client(), *TraceLogits(plan, tokens.batch, tokens.seq),
-                       {.name = "logits", .cache = cache});
+                       {.name = "logits", .device = device, .cache = cache});
   pjrt::Buffer ids = pjrt::Buffer::FromHost(device, {DType::kS32, {tokens.batch, tokens.seq}},
                                             std::as_bytes(tokens.ids));
   std::vector<pjrt::Buffer*> arguments(parameters.begin(), parameters.end());

@@ -15,6 +15,9 @@ pjrt::CompileOptions OptionsFor(const Graph& graph, const CompileSettings& setti
   }
   options.use_spmd = options.num_partitions > 1;
   options.use_shardy = !graph.mesh().empty();
+  if (settings.device && graph.mesh().empty()) {
+    options.device_assignment = {{settings.device->id()}};
+  }
   options.overrides = settings.overrides;
   return options;
 }

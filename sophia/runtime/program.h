@@ -24,6 +24,8 @@ struct ProgramValue {
 struct CompileSettings {
   std::string name = "sophia";  // of the module, for profiles
   std::map<std::string, pjrt::OptionOverride> overrides = {};
+  // Where a program without a mesh runs; nullopt leaves it to the platform, which takes the first.
+  std::optional<pjrt::Device> device = std::nullopt;
   // Where to look for and keep the compiled program; nullptr compiles always.
   const CompileCache* cache = nullptr;
 };

@@ -35,6 +35,25 @@ TEST(ProgramTest, RunsAndDonates) {
   EXPECT_TRUE(x.IsDeleted());
 }
 
+TEST(ProgramTest, RunsOnTheGivenDevice) {
+  const auto client = pjrt::CpuClient(2);
+  const TemporaryFolder folder;
+  const CompileCache cache(folder.path());
+  Graph graph;
+  TraceInPlace(graph);
+  for (const pjrt::Device& device : client->addressable_devices()) {
+    for (const bool from_cache : {false, true}) {
+      const Program program = Program::Compile(*client, graph, {.device = device, .cache = &cache});
+      EXPECT_EQ(program.from_cache(), from_cache);
+      pjrt::Buffer x = pjrt::Buffer::FromHost(device, {DType::kF32, {2}}, std::vector<float>{1, 2});
+      const std::vector<pjrt::Buffer*> arguments = {&x};
+      const std::vector<pjrt::Buffer> results = program.Run(arguments);
+      EXPECT_EQ(results[0].device(), device);
+      EXPECT_THAT(results[0].ToVector<float>(), ElementsAre(3, 5));
+    }
+  }
+}
+
 TEST(ProgramTest, WrongArgumentsAreNamed) {
   Graph graph;
   TraceInPlace(graph);

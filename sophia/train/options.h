@@ -48,7 +48,10 @@ struct TrainOptions {
 // Where a run takes place.
 struct TrainEnvironment {
   std::shared_ptr<const pjrt::Client> client;
+  std::optional<pjrt::Device> chosen_device = std::nullopt;  // of the client; nullopt: its first
   std::optional<CompileCache> cache = std::nullopt;
+
+  pjrt::Device device() const { return chosen_device ? *chosen_device : client->default_device(); }
 };
 
 // Clipping, then the optimiser, for a run of `total_steps`.

@@ -71,16 +71,18 @@ void TrainingRun::Compile() {
                .remat = options_.gradient_checkpointing ? Remat::Nothing() : SaveProducts(),
                .norm_groups = norm_groups_});
   slots_ = step.slots;
-  program_ = std::make_unique<Program>(Program::Compile(
-      *environment_.client, *step.graph,
-      {.name = "train_step", .cache = environment_.cache ? &*environment_.cache : nullptr}));
+  program_ = std::make_unique<Program>(
+      Program::Compile(*environment_.client, *step.graph,
+                       {.name = "train_step",
+                        .device = environment_.device(),
+                        .cache = environment_.cache ? &*environment_.cache : nullptr}));
   // The compiler's working memory goes back to the system before the weights come.
   malloc_trim(0);
 }
 
 void TrainingRun::LoadWeights() {
   const Clock::time_point start = Clock::now();
-  const pjrt::Device device = environment_.client->default_device();
+  const pjrt::Device device = environment_.device();
   parameters_ = models::LoadParameters(files_, plan_->specs(), device, options_.seed);
   if (!options_.init_adapter.empty()) {
     lora::LoadAdapter(options_.init_adapter, plan_->specs(), device, parameters_);
@@ -98,7 +100,7 @@ void TrainingRun::LoadWeights() {
 
 StepMetrics TrainingRun::Step(const Batch& batch) {
   const Clock::time_point start = Clock::now();
-  const pjrt::Device device = environment_.client->default_device();
+  const pjrt::Device device = environment_.device();
   const auto to_device = [&](const Dims& dims, const std::vector<int32_t>& values) {
     return pjrt::Buffer::FromHost(device, {DType::kS32, dims}, values);
   };

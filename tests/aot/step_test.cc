@@ -1,5 +1,5 @@
-// The training step beyond one CPU device: compiled for a TPU that is not here, and run split over
-// two CPU devices.
+// The training step beyond the first CPU device: compiled for a TPU that is not here, run on a
+// second device, and split over two.
 #include "sophia/train/step.h"
 
 #include <gtest/gtest.h>
@@ -10,7 +10,7 @@
 #include "sophia/models/weights.h"
 #include "sophia/pjrt/test_support.h"
 #include "sophia/runtime/program.h"
-#include "sophia/train/options.h"
+#include "sophia/train/run.h"
 
 namespace sophia::train {
 namespace {
@@ -120,6 +120,21 @@ TEST(ShardedTest, TwoDevicesGiveTheLossOfOne) {
   const float one = LossOn(1);
   EXPECT_GT(one, 1.0f);
   EXPECT_NEAR(LossOn(2), one, 1e-5f * one);
+}
+
+TEST(DeviceTest, ARunStaysOnTheChosenDevice) {
+  const auto client = pjrt::CpuClient(2);
+  const pjrt::Device second = client->addressable_devices()[1];
+  const std::filesystem::path fixtures = SOPHIA_SOURCE_DIR "/tests/fixtures";
+  TrainingRun run({.model = fixtures / "llama/gqa",
+                   .data = fixtures / "sft/rows.jsonl",
+                   .dtype = DType::kF32,
+                   .max_steps = 1},
+                  {.client = client, .chosen_device = second});
+  for (int i = 0; i < 2; ++i) {
+    for (const pjrt::Buffer& buffer : run.parameters()) EXPECT_EQ(buffer.device(), second);
+    run.Step(run.NextBatch());
+  }
 }
 
 }  // namespace

@@ -164,11 +164,22 @@ def test_inspect_says_what_it_is(adapter):
     assert "model.embed_tokens.weight F32 [128, 48]" in output("inspect", GQA, "--tensors")
 
 
+def test_device_takes_an_index(tmp_path):
+    last = re.findall(r"device +(cpu:\d+) ", sophia("doctor").stdout)[-1]
+    logits = tmp_path / "logits.safetensors"
+    results = []
+    for device in ("cpu", "cpu:0", last):
+        output("logits", "--model", GQA, "--ids", "1,2,3", "--out", logits, "--device", device)
+        output(*training(tmp_path / "out", device=device))
+        results.append((logits.read_bytes(), (tmp_path / "out/adapter_model.safetensors").read_bytes()))
+    assert results[0] == results[1] == results[2]
+
+
 def test_doctor_finds_the_cpu():
     result = sophia("doctor")  # libtpu may write to stderr while it is loaded
     assert result.returncode == 0
     text = result.stdout
-    for word in ["cores", "memory", "PJRT API", "CpuDevice", "ready"]:
+    for word in ["cores", "memory", "PJRT API", "cpu:0 CpuDevice", "ready"]:
         assert word in text
 
 

@@ -1,6 +1,7 @@
 """Bad input to `sophia`: one line that says what was expected, an exit code, nothing half-written."""
 
 import json
+import re
 import shutil
 import struct
 import subprocess
@@ -256,6 +257,13 @@ def test_prompt_beyond_the_positions(chatty):
     (["train", "--lora-r", "0"], "--lora-r: expected at least 1, got 0"),
     (["train", "--learning-rate", "nan"], "--learning-rate: expected"),
     (["train", "--dtype", "bf61"], "got 'bf61' (did you mean 'bf16'?)"),
+    (["train", "--device", "gpu:1"], "--device: expected one of cpu, tpu, cuda, got 'gpu:1'"),
+    (["train", "--device", "tqu:1"], "got 'tqu:1' (did you mean 'tpu'?)"),
+    (["train", "--device", "cpu:x"], "--device: expected an index of at least 0 after 'cpu:', got 'cpu:x'"),
+    (["train", "--device=cpu:-1"], "got 'cpu:-1'"),
+    (["train", "--device=cpu:"], "got 'cpu:'"),
+    (["train", "--device=cpu:0:1"], "got 'cpu:0:1'"),
+    (["train", "--device=1"], "expected one of cpu, tpu, cuda, got '1'"),
     (["train", "--max-steps"], "--max-steps"),
     (["train", "extra"], "got 'extra'"),
     (["train"], "expected --model PATH, got nothing"),
@@ -312,6 +320,14 @@ def test_predictions_appear_complete_or_not_at_all(tmp_path, chatty):
     line = complaint(1, "generate", "--model", chatty, "--data", data, "--out", out)
     assert "rows.jsonl:2] expected messages, or prompt and completion" in line
     assert list(tmp_path.iterdir()) == [data]
+
+
+def test_device_that_is_not_there(tmp_path):
+    devices = re.findall(r"device +(cpu:\d+) ", sophia("doctor").stdout)
+    absent = f"cpu:{len(devices)}"
+    message = f"[device] expected a device that exists ({', '.join(devices)}), got {absent}"
+    assert refused_logits(tmp_path, "--model", GQA, "--ids", "1", "--device", absent) == message
+    assert refused_training(tmp_path, device=absent) == message
 
 
 def test_missing_or_bogus_plugin(tmp_path):
