@@ -12,7 +12,7 @@ namespace sophia::pallas {
 namespace {
 
 std::vector<MosaicWriter::Operand> RefOperands(const Kernel& kernel, size_t count) {
-  const MosaicWriter writer(kernel, 0);
+  const MosaicWriter writer(kernel, 0, false);
   std::vector<MosaicWriter::Operand> refs;
   for (size_t i = 0; i < count; ++i) refs.push_back(writer.GetRef(static_cast<int64_t>(i)));
   return refs;
@@ -57,8 +57,8 @@ std::string WindowParams(const Kernel& kernel) {
 
 // A function of the program ids and the first `refs` refs; `attributes` without its type.
 std::string Function(const Kernel& kernel, const Block& block, size_t refs,
-                     std::string_view attributes) {
-  MosaicWriter writer(kernel, 1);
+                     std::string_view attributes, const TextOptions& options) {
+  MosaicWriter writer(kernel, 1, options.locations);
   writer.OpenBlock(block, RefOperands(kernel, refs));
   std::string text = writer.TakeText();
   writer.Indent();
@@ -112,21 +112,22 @@ Json ConfigWithoutBody(const Kernel& kernel) {
 
 }  // namespace
 
-std::string MosaicText(const Kernel& kernel) {
-  std::string text = "module attributes {stable_mosaic.version = 11 : i64} {\n";
-  text += Function(kernel, kernel.body, kernel.refs.size(), MainAttributes(kernel));
+std::string MosaicText(const Kernel& kernel, const TextOptions& options) {
+  std::string text = fmt::format("module @{} attributes {{stable_mosaic.version = 11 : i64}} {{\n",
+                                 kernel.spec.name);
+  text += Function(kernel, kernel.body, kernel.refs.size(), MainAttributes(kernel), options);
   for (size_t i = 0; i < kernel.windows.size(); ++i) {
     if (kernel.windows[i] == nullptr) continue;
     text += Function(kernel, *kernel.windows[i]->index_map,
                      static_cast<size_t>(kernel.spec.num_scalar_prefetch),
-                     fmt::format("sym_name = \"transform_{}\"", i));
+                     fmt::format("sym_name = \"transform_{}\"", i), options);
   }
   return text + "}\n";
 }
 
 std::string BackendConfig(const Kernel& kernel) {
   Json config = ConfigWithoutBody(kernel);
-  config["custom_call_config"]["body"] = Base64(MosaicText(kernel));
+  config["custom_call_config"]["body"] = Base64(MosaicText(kernel, {.locations = true}));
   return Dump(config);
 }
 

@@ -8,11 +8,16 @@
 
 namespace sophia::pallas {
 
+struct TextOptions {
+  bool locations = false;  // operations carry file name and line of user code
+};
+
 // The kernel as a Mosaic module: versioned generic MLIR text (`stable_mosaic`, version 11). The
 // same trace gives the same bytes.
-std::string MosaicText(const Kernel& kernel);
+std::string MosaicText(const Kernel& kernel, const TextOptions& options = {});
 
-// The JSON that libtpu reads beside the operands: the module in base64, cost, VMEM limit.
+// The JSON that libtpu reads beside the operands: the module with locations in base64, cost, VMEM
+// limit.
 std::string BackendConfig(const Kernel& kernel);
 
 // The kernel as a `tpu_custom_call` in the graph being traced. Has no gradient.

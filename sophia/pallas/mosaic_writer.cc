@@ -4,6 +4,7 @@
 
 #include <bit>
 #include <cmath>
+#include <filesystem>
 
 #include "sophia/base/float_bits.h"
 
@@ -152,13 +153,13 @@ MosaicWriter::Operand MosaicWriter::Constant(const std::string& literal, const s
 MosaicWriter::Operand MosaicWriter::Emit(std::string_view op, const std::vector<Operand>& operands,
                                          std::string_view attributes, const std::string& result) {
   Operand operand{Fresh(), result};
-  Line(operand.name + " = " + Call(op, operands, attributes, result));
+  Line(operand.name + " = " + Call(op, operands, attributes, result) + location_);
   return operand;
 }
 
 void MosaicWriter::EmitVoid(std::string_view op, const std::vector<Operand>& operands,
                             std::string_view attributes) {
-  Line(Call(op, operands, attributes, "()"));
+  Line(Call(op, operands, attributes, "()") + location_);
 }
 
 void MosaicWriter::Line(std::string_view text) {
@@ -220,7 +221,8 @@ void MosaicWriter::EmitWithBlocks(const Instr& instr, std::string_view op,
   for (const Shape& shape : instr.results) types.push_back(Type(shape));
   const std::string tail =
       fmt::format("}}) : ({}) -> {}", Types(operands),
-                  count == 1 ? types[0] : fmt::format("({})", fmt::join(types, ", ")));
+                  count == 1 ? types[0] : fmt::format("({})", fmt::join(types, ", "))) +
+      location_;
   if (is_open) {
     Line(tail);
   } else {
@@ -242,14 +244,22 @@ void MosaicWriter::PrintGeneric(const Instr& instr) {
             Type(instr.results[0])));
 }
 
-void MosaicWriter::PrintInstrs(const Block& block) {
-  for (const auto& instr : block.instrs) {
-    if (instr->op->print != nullptr) {
-      instr->op->print(*instr, *this);
-    } else {
-      PrintGeneric(*instr);
-    }
+void MosaicWriter::PrintInstr(const Instr& instr) {
+  const std::string outer = location_;
+  if (locations_) {
+    const std::filesystem::path file = instr.loc.file_name();
+    location_ = fmt::format(" loc(\"{}\":{}:0)", file.filename().string(), instr.loc.line());
   }
+  if (instr.op->print != nullptr) {
+    instr.op->print(instr, *this);
+  } else {
+    PrintGeneric(instr);
+  }
+  location_ = outer;
+}
+
+void MosaicWriter::PrintInstrs(const Block& block) {
+  for (const auto& instr : block.instrs) PrintInstr(*instr);
 }
 
 }  // namespace sophia::pallas

@@ -14,7 +14,9 @@ namespace sophia::pallas {
 // Writes one function of a Mosaic module. Ops with a `print` rule use it to write their lines.
 class MosaicWriter {
  public:
-  MosaicWriter(const Kernel& kernel, int depth) : kernel_(kernel), depth_(depth) {}
+  // With `locations`, operations carry the line of user code, which libtpu's errors then name.
+  MosaicWriter(const Kernel& kernel, int depth, bool locations)
+      : kernel_(kernel), depth_(depth), locations_(locations) {}
 
   // A name and its type.
   struct Operand {
@@ -66,13 +68,16 @@ class MosaicWriter {
   // An s32 scalar, promised to be a multiple unless its instruction shows it.
   Operand GetMultiple(const Val& val, int64_t multiple);
   void PrintGeneric(const Instr& instr);
+  void PrintInstr(const Instr& instr);
 
   const Kernel& kernel_;
   std::unordered_map<Val, Operand, ValHash> values_;
   std::map<std::pair<std::string, std::string>, std::string> constants_;
   std::string constants_text_;
   std::string text_;
+  std::string location_;  // " loc(...)" of the instruction being printed
   int depth_;
+  bool locations_;
   int next_ = 0;
 };
 

@@ -1,75 +1,27 @@
 // Kernels interpreted on the CPU against the same functions in plain ops.
+#include "sophia/pallas/interpret.h"
+
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <random>
+#include <set>
 
-#include "sophia/graph/ops/shape_ops.h"
-#include "sophia/runtime/program.h"
-#include "tests/pallas/kernels.h"
+#include "sophia/pjrt/test_support.h"
+#include "tests/pallas/run.h"
 
 namespace sophia::pallas {
 namespace {
-
-const pjrt::Client& Cpu() {
-  static const std::shared_ptr<const pjrt::Client> client =
-      pjrt::Client::Create(pjrt::Plugin::Load(SOPHIA_DEPS_DIR "/plugins/pjrt_cpu.so"));
-  return *client;
-}
-
-pjrt::Buffer RandomBuffer(const TestKernel& kernel, const Shape& shape, std::mt19937& random) {
-  const pjrt::Device device = Cpu().addressable_devices()[0];
-  const auto count = static_cast<size_t>(shape.elements());
-  if (IsInteger(shape.dtype)) {
-    std::vector<int32_t> values(count);
-    for (int32_t& value : values) value = static_cast<int32_t>(random() % kernel.below);
-    return pjrt::Buffer::FromHost(device, shape, values);
-  }
-  std::vector<float> values(count);
-  std::normal_distribution<float> normal;
-  for (float& value : values) value = normal(random);
-  return pjrt::Buffer::FromHost(device, shape, values);
-}
-
-// Inputs and outputs are f32 or s32; narrower floats are converted inside the program.
-Tensor AddInputOf(Graph& graph, const Shape& shape) {
-  const bool is_float = IsFloat(shape.dtype);
-  const Tensor input =
-      graph.AddInput({is_float ? DType::kF32 : DType::kS32, shape.dims}, {.name = "x"});
-  return sophia::Convert(input, shape.dtype);
-}
 
 class InterpretTest : public testing::TestWithParam<TestKernel> {};
 
 TEST_P(InterpretTest, EqualsReference) {
   const TestKernel& kernel = GetParam();
-  Graph graph;
-  {
-    const Tracing tracing(graph);
-    std::vector<Tensor> inputs;
-    for (const Shape& shape : kernel.inputs) inputs.push_back(AddInputOf(graph, shape));
-    for (const Mode mode : {Mode::kInterpret, Mode::kReference}) {
-      const CallOptions options{.mode = mode, .reference = kernel.reference};
-      for (const Tensor& output : PallasCall(kernel.spec, kernel.body, inputs, options)) {
-        graph.AddOutput(sophia::Convert(output, DType::kF32), {.name = "y"});
-      }
-    }
-  }
-  const Program program = Program::Compile(Cpu(), graph);
-  std::mt19937 random(7);
-  std::vector<pjrt::Buffer> inputs;
-  std::vector<pjrt::Buffer*> arguments;
-  for (const Shape& shape : kernel.inputs) {
-    const Shape host{IsFloat(shape.dtype) ? DType::kF32 : DType::kS32, shape.dims};
-    inputs.push_back(RandomBuffer(kernel, host, random));
-  }
-  for (pjrt::Buffer& input : inputs) arguments.push_back(&input);
-  const std::vector<pjrt::Buffer> results = program.Run(arguments);
-  const size_t outputs = results.size() / 2;
-  ASSERT_GT(outputs, 0u);
-  for (size_t i = 0; i < outputs; ++i) {
-    const auto got = results[i].ToVector<float>();
-    const auto want = results[outputs + i].ToVector<float>();
+  const auto results = RunKernel(pjrt::SharedCpuClient(), kernel,
+                                 {Mode::kInterpret, Mode::kReference}, RandomInputs(kernel, 7));
+  for (size_t i = 0; i < results[0].size(); ++i) {
+    const std::vector<float>& got = results[0][i].floats;
+    const std::vector<float>& want = results[1][i].floats;
+    ASSERT_EQ(got.size(), want.size());
     float largest = 0;
     float error = 0;
     for (size_t j = 0; j < want.size(); ++j) {
@@ -82,8 +34,40 @@ TEST_P(InterpretTest, EqualsReference) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Kernels, InterpretTest, testing::ValuesIn(AllTestKernels()),
+INSTANTIATE_TEST_SUITE_P(Kernels, InterpretTest, testing::ValuesIn(SampleKernels()),
                          [](const auto& test) { return test.param.name; });
+
+void CollectOps(const Block& block, std::set<std::string_view>& ops) {
+  for (const auto& instr : block.instrs) {
+    ops.insert(instr->op->name);
+    for (const auto& inner : instr->blocks) CollectOps(*inner, ops);
+  }
+}
+
+TEST(KernelOpsTest, TestKernelsUseEveryOp) {
+  std::set<std::string_view> used;
+  for (const auto& tests : {SampleKernels(), OpKernels()}) {
+    for (const TestKernel& test : tests) {
+      CollectOps(TraceKernel(test.spec, test.body, test.inputs).body, used);
+    }
+  }
+  for (const KernelOp* op : AllKernelOps()) EXPECT_TRUE(used.contains(op->name)) << op->name;
+}
+
+TEST(KernelOpsTest, OlderChipsAreRefusedWhileTracing) {
+  for (const auto& tests : {SampleKernels(), OpKernels()}) {
+    for (const TestKernel& test : tests) {
+      for (const ChipInfo& chip : AllChips()) {
+        const auto trace = [&] { TraceKernel(test.spec, test.body, test.inputs, chip.chip); };
+        if (chip.chip < test.from) {
+          EXPECT_THROW(trace(), Error) << test.name << " on " << chip.name;
+        } else {
+          EXPECT_NO_THROW(trace()) << test.name << " on " << chip.name;
+        }
+      }
+    }
+  }
+}
 
 }  // namespace
 }  // namespace sophia::pallas

@@ -214,7 +214,7 @@ TestKernel MatMulKernel(const MatMulConfig& c) {
   return kernel;
 }
 
-std::vector<TestKernel> AllTestKernels() {
+std::vector<TestKernel> SampleKernels() {
   return {AddKernel(),
           MatMulKernel({.name = "matmul_bf16", .dtype = DType::kBF16}),
           MatMulKernel({.name = "matmul_f32_nt", .transpose_rhs = true}),

@@ -18,8 +18,10 @@ struct TestKernel {
   double tolerance = 1e-5;
   // The oldest TPU that compiles it.
   Chip from = Chip::kV2;
-  // For s32 inputs: values are drawn from [0, below).
+  // Integer inputs are drawn from [0, below).
   int below = 4;
+  bool has_nan = false;    // some results are undefined
+  bool is_random = false;  // results differ between back ends
 };
 
 // [M, K] x [K, N], K accumulated block by block in f32 scratch; one side may be transposed.
@@ -37,6 +39,9 @@ struct MatMulConfig {
 };
 TestKernel MatMulKernel(const MatMulConfig& config);
 
-std::vector<TestKernel> AllTestKernels();
+// With references.
+std::vector<TestKernel> SampleKernels();
+// Without: one op or idea each.
+std::vector<TestKernel> OpKernels();
 
 }  // namespace sophia::pallas

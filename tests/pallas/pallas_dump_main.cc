@@ -1,22 +1,49 @@
 // pallas_dump write FOLDER: writes every test kernel as FOLDER/NAME.mlir for tools/mosaic.
-// pallas_dump compile CHIP: compiles every test kernel that the chip takes by libtpu, one line
+// pallas_dump interpret FOLDER: runs them interpreted on the CPU plugin and writes
+// FOLDER/NAME.safetensors
+//   with in/0, ... and out/0, ... as f32 or s32.
+// pallas_dump compile CHIP: compiles those that the chip takes by libtpu and prints a line for
 // each.
 #include <cstdio>
 #include <filesystem>
 #include <span>
 
 #include "sophia/base/file.h"
+#include "sophia/io/safetensors.h"
 #include "sophia/pallas/mosaic.h"
-#include "sophia/runtime/program.h"
-#include "tests/pallas/kernels.h"
+#include "tests/pallas/run.h"
 
 namespace sophia::pallas {
 namespace {
+
+std::vector<TestKernel> AllTestKernels() {
+  std::vector<TestKernel> kernels = SampleKernels();
+  for (TestKernel& kernel : OpKernels()) kernels.push_back(std::move(kernel));
+  return kernels;
+}
 
 void Write(const std::filesystem::path& folder) {
   for (const TestKernel& test : AllTestKernels()) {
     const Kernel kernel = TraceKernel(test.spec, test.body, test.inputs);
     WriteFile(folder / (test.name + ".mlir"), KernelFile(kernel));
+  }
+}
+
+void WriteInterpreted(const std::filesystem::path& folder) {
+  const auto client =
+      pjrt::Client::Create(pjrt::Plugin::Load(SOPHIA_DEPS_DIR "/plugins/pjrt_cpu.so"));
+  for (const TestKernel& test : AllTestKernels()) {
+    if (test.is_random) continue;
+    const std::vector<HostTensor> inputs = RandomInputs(test, 3);
+    const std::vector<HostTensor> outputs = RunKernel(*client, test, {Mode::kInterpret}, inputs)[0];
+    std::vector<io::TensorView> views;
+    for (size_t i = 0; i < inputs.size(); ++i) {
+      views.push_back({fmt::format("in/{}", i), inputs[i].shape, inputs[i].bytes()});
+    }
+    for (size_t i = 0; i < outputs.size(); ++i) {
+      views.push_back({fmt::format("out/{}", i), outputs[i].shape, outputs[i].bytes()});
+    }
+    io::WriteSafetensors(folder / (test.name + ".safetensors"), views);
   }
 }
 
@@ -27,8 +54,6 @@ void Compile(const std::string& name) {
       pjrt::Plugin::Load(SOPHIA_DEPS_DIR "/plugins/libtpu.so"), Info(*chip).topology);
   for (const TestKernel& test : AllTestKernels()) {
     if (test.from > *chip) continue;
-    std::printf("%s ", test.name.c_str());
-    std::fflush(stdout);
     Graph graph;
     {
       const Tracing tracing(graph);
@@ -39,9 +64,14 @@ void Compile(const std::string& name) {
         graph.AddOutput(output, {.name = "y"});
       }
     }
-    const pjrt::Executable executable = CompileAheadOfTime(topology, graph);
-    std::printf("ok %lld\n", static_cast<long long>(executable.MemoryStats().generated_code));
+    std::printf("%s ", test.name.c_str());
     std::fflush(stdout);
+    try {
+      CompileAheadOfTime(topology, graph);
+      std::printf("ok\n");
+    } catch (const std::exception& error) {
+      std::printf("%s\n", error.what());
+    }
   }
 }
 
@@ -51,15 +81,16 @@ void Compile(const std::string& name) {
 int main(int argc, char** argv) {
   const std::span<char*> arguments(argv, static_cast<size_t>(argc));
   const std::string command = arguments.size() == 3 ? arguments[1] : "";
-  if (command != "write" && command != "compile") {
-    std::fprintf(stderr, "usage: pallas_dump write FOLDER | compile CHIP\n");
-    return 2;
-  }
   try {
     if (command == "write") {
       sophia::pallas::Write(arguments[2]);
-    } else {
+    } else if (command == "interpret") {
+      sophia::pallas::WriteInterpreted(arguments[2]);
+    } else if (command == "compile") {
       sophia::pallas::Compile(arguments[2]);
+    } else {
+      std::fprintf(stderr, "usage: pallas_dump write FOLDER | interpret FOLDER | compile CHIP\n");
+      return 2;
     }
   } catch (const std::exception& error) {
     std::fprintf(stderr, "%s\n", error.what());

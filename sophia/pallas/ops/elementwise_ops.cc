@@ -218,11 +218,12 @@ std::string CompareLacks(const Instr& instr, const ChipInfo& chip) {
   return fmt::format("expected 32-bit integers to compare, got {}", Name(dtype));
 }
 
-consteval KernelOp Comparison(std::string_view name, std::string (*predicate)(const Instr&),
+consteval KernelOp Comparison(std::string_view name, std::string_view on_float,
+                              std::string (*predicate)(const Instr&),
                               std::vector<Tensor> (*interpret)(const Instr&, Interpreter&),
                               int64_t (*fold)(const Instr&, In)) {
   return Op({.name = name,
-             .mosaic = {"arith.cmpf", "arith.cmpi", "arith.cmpi"},
+             .mosaic = {on_float, "arith.cmpi", "arith.cmpi"},
              .attributes = predicate,
              .type = CompareType,
              .interpret = interpret,
@@ -232,22 +233,22 @@ consteval KernelOp Comparison(std::string_view name, std::string (*predicate)(co
 }
 
 constinit const KernelOp kEq =
-    Comparison("eq", Predicate<1, 0, 0>, Interpret2<sophia::Eq>,
+    Comparison("eq", "arith.cmpf", Predicate<1, 0, 0>, Interpret2<sophia::Eq>,
                [](const Instr& /*instr*/, In in) -> int64_t { return in[0] == in[1]; });
 constinit const KernelOp kNe =
-    Comparison("ne", Predicate<13, 1, 1>, Interpret2<sophia::Ne>,
+    Comparison("ne", "", Predicate<0, 1, 1>, Interpret2<sophia::Ne>,
                [](const Instr& /*instr*/, In in) -> int64_t { return in[0] != in[1]; });
 constinit const KernelOp kLt =
-    Comparison("lt", Predicate<4, 2, 6>, Interpret2<sophia::Lt>,
+    Comparison("lt", "arith.cmpf", Predicate<4, 2, 6>, Interpret2<sophia::Lt>,
                [](const Instr& /*instr*/, In in) -> int64_t { return in[0] < in[1]; });
 constinit const KernelOp kLe =
-    Comparison("le", Predicate<5, 3, 7>, Interpret2<sophia::Le>,
+    Comparison("le", "arith.cmpf", Predicate<5, 3, 7>, Interpret2<sophia::Le>,
                [](const Instr& /*instr*/, In in) -> int64_t { return in[0] <= in[1]; });
 constinit const KernelOp kGt =
-    Comparison("gt", Predicate<2, 4, 8>, Interpret2<sophia::Gt>,
+    Comparison("gt", "arith.cmpf", Predicate<2, 4, 8>, Interpret2<sophia::Gt>,
                [](const Instr& /*instr*/, In in) -> int64_t { return in[0] > in[1]; });
 constinit const KernelOp kGe =
-    Comparison("ge", Predicate<3, 5, 9>, Interpret2<sophia::Ge>,
+    Comparison("ge", "arith.cmpf", Predicate<3, 5, 9>, Interpret2<sophia::Ge>,
                [](const Instr& /*instr*/, In in) -> int64_t { return in[0] >= in[1]; });
 
 constinit const KernelOp kSelect =
@@ -294,7 +295,12 @@ Val ShiftLeft(Arg a, Arg bits) { return Binary(kShiftLeft, a, bits); }
 Val ShiftRightLogical(Arg a, Arg bits) { return Binary(kShiftRightLogical, a, bits); }
 Val ShiftRightArithmetic(Arg a, Arg bits) { return Binary(kShiftRightArithmetic, a, bits); }
 Val Eq(Arg a, Arg b) { return Binary(kEq, a, b); }
-Val Ne(Arg a, Arg b) { return Binary(kNe, a, b); }
+Val Ne(Arg a, Arg b) {
+  const ArgPair pair = Broadcast("ne", a, b);
+  if (!IsFloat(pair.a.dtype())) return Apply(kNe, {pair.a, pair.b}, {}, pair.loc);
+  // libtpu has no unordered comparison.
+  return Not(Apply(kEq, {pair.a, pair.b}, {}, pair.loc), pair.loc);
+}
 Val Lt(Arg a, Arg b) { return Binary(kLt, a, b); }
 Val Le(Arg a, Arg b) { return Binary(kLe, a, b); }
 Val Gt(Arg a, Arg b) { return Binary(kGt, a, b); }
