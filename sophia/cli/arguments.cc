@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <memory>
 #include <optional>
 #include <set>
 
@@ -64,8 +65,7 @@ std::vector<std::string> Normalised(std::span<const std::string> arguments,
   return result;
 }
 
-// An option of the table as the parser knows it; a flag is two, of which help shows the one that
-// changes something.
+// An option of the table as the parser knows it; a flag is two.
 struct Parsed {
   const OptionSpec* spec;
   bool negated;
@@ -81,13 +81,31 @@ std::string FlagNames(const OptionSpec& spec, bool negated) {
   return Join(names, ",");
 }
 
+// Help shows both forms in one line, see HelpFormatter.
 CLI::Option* AddFlag(CLI::App& app, const OptionSpec& spec, bool negated) {
-  const bool changes = negated == (spec.fallback == "true");
   const std::string help =
-      (negated ? "do not: " : "") + std::string(spec.help) + (negated ? " (on by default)" : "");
+      std::string(spec.help) + (spec.fallback == "true" ? " (on by default)" : "");
   return app.add_flag(FlagNames(spec, negated), help)
-      ->group(changes ? std::string(spec.group) : "");
+      ->group(negated ? "" : std::string(spec.group));
 }
+
+// Names the negation beside each flag: "--shuffle,--no-shuffle".
+class HelpFormatter : public CLI::Formatter {
+ public:
+  explicit HelpFormatter(Command command) : command_(command) {}
+
+  std::string make_option_name(const CLI::Option* option, bool is_positional) const override {
+    std::string names = CLI::Formatter::make_option_name(option, is_positional);
+    for (const OptionSpec* spec : OptionsOf(command_)) {
+      const bool is_this = option->check_lname(Dashed(spec->key));
+      if (is_this && spec->type == OptionType::kFlag) names += "," + FlagNames(*spec, true);
+    }
+    return names;
+  }
+
+ private:
+  Command command_;
+};
 
 CLI::Option* AddValue(CLI::App& app, const OptionSpec& spec) {
   const std::string help(spec.help);
@@ -163,6 +181,7 @@ std::variant<Values, HelpText> ParseArguments(const SubcommandText& subcommand,
   const std::map<std::string, Named> names = NamesOf(subcommand.command);
   CLI::App app(std::string(subcommand.summary), fmt::format("sophia {}", subcommand.name));
   app.footer(fmt::format("Example:\n  {}", subcommand.example));
+  app.formatter(std::make_shared<HelpFormatter>(subcommand.command));
   app.get_formatter()->column_width(44);
   app.allow_extras();
   const std::vector<Parsed> options = AddOptions(app, subcommand.command);
