@@ -41,20 +41,20 @@ class LoraBranch : public nn::LinearExtension {
   Tensor Apply(const Tensor& x, const Tensor& y) const override {
     const Tensor wide = nn::Dropout(table_, Convert(x, DType::kF32), dropout_, a_.index());
     const Tensor low = CheckpointName(MatMul(wide, a_.value(), {.transposed = true}), kSavedBranch);
-    const Tensor branch = Scaled(MatMul(low, b_.value(), {.transposed = true}));
+    const Tensor branch = MatMul(Scaled(low), b_.value(), {.transposed = true});
     return Convert(Convert(y, DType::kF32) + branch, y.dtype());
   }
 
  private:
-  // Times the scale, or zero in layers without the branch.
-  Tensor Scaled(const Tensor& branch) const {
+  // Times the scale, or zero in layers without the branch. Scaling the low-rank side is the cheapest.
+  Tensor Scaled(const Tensor& low) const {
     const nn::ParamSpec& spec = a_.spec();
-    if (spec.present_layers.empty()) return branch * scale_;
+    if (spec.present_layers.empty()) return low * scale_;
     std::vector<float> scales(static_cast<size_t>(spec.layers), 0.0f);
     for (const int64_t layer : spec.present_layers) {
       scales[static_cast<size_t>(layer)] = static_cast<float>(scale_);
     }
-    return branch * Take(ConstantF32({spec.layers}, scales), table_.layer(), 0);
+    return low * Take(ConstantF32({spec.layers}, scales), table_.layer(), 0);
   }
 
   const nn::ParamTable& table_;

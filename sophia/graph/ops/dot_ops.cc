@@ -76,7 +76,8 @@ std::vector<Shape> DotShape(const ShapeArgs& args) {
 }
 
 // The gradient of one operand: the result's cotangent times the other operand, contracted over the
-// other's free dimensions, then put into the operand's order.
+// other's free dimensions, then put into the operand's order. The smaller factor goes to the left:
+// where the contracted dimensions come first, compilers lay the left factor out anew.
 Tensor OperandGradient(const Tensor& grad, const Tensor& other, const Shape& operand,
                        const DotOptions& options, bool is_lhs) {
   const Dims& own_batch = is_lhs ? options.lhs_batch : options.rhs_batch;
@@ -95,17 +96,26 @@ Tensor OperandGradient(const Tensor& grad, const Tensor& other, const Shape& ope
     product.lhs_contract.push_back(first + static_cast<int64_t>(i));
   }
   product.rhs_contract = other_free;
-  const Tensor result = DotGeneral(Convert(grad, other.dtype()), other, product);
+  const bool swap = !is_lhs && grad.shape().elements() > other.shape().elements();
+  if (swap) {
+    std::swap(product.lhs_batch, product.rhs_batch);
+    std::swap(product.lhs_contract, product.rhs_contract);
+  }
+  const Tensor narrow = Convert(grad, other.dtype());
+  const Tensor result =
+      swap ? DotGeneral(other, narrow, product) : DotGeneral(narrow, other, product);
 
-  // Result order: batch, own free, then the contracted dimensions in the other's axis order.
+  // Result order: batch, then own free dimensions and the contracted ones in the other's axis order
+  // (the contracted ones first if swapped).
   std::vector<std::pair<int64_t, int64_t>> contracted;
   for (size_t i = 0; i < own_contract.size(); ++i) {
     contracted.emplace_back(other_contract[i], own_contract[i]);
   }
   std::sort(contracted.begin(), contracted.end());
   Dims order = own_batch;
-  order.insert(order.end(), own_free.begin(), own_free.end());
+  if (!swap) order.insert(order.end(), own_free.begin(), own_free.end());
   for (const auto& [unused, own] : contracted) order.push_back(own);
+  if (swap) order.insert(order.end(), own_free.begin(), own_free.end());
   Dims permutation(order.size());
   for (size_t i = 0; i < order.size(); ++i) {
     permutation[static_cast<size_t>(order[i])] = static_cast<int64_t>(i);
