@@ -87,7 +87,13 @@ std::string MosaicWriter::Number(DType dtype, double value) {
   return fmt::format("0x{:08X}", std::bit_cast<uint32_t>(narrow));
 }
 
-MosaicWriter::Operand MosaicWriter::Get(const Val& val) const {
+void MosaicWriter::BindConstant(const Val& val, std::string literal) {
+  literals_[val] = std::move(literal);
+}
+
+MosaicWriter::Operand MosaicWriter::Get(const Val& val) {
+  const auto literal = literals_.find(val);
+  if (literal != literals_.end()) return Constant(literal->second, Type(val.shape()));
   const auto it = values_.find(val);
   SOPHIA_CHECK(it != values_.end(), "a value of {} is used before it is written",
                val.instr()->op->name);

@@ -30,7 +30,7 @@ class MosaicWriter {
   // MLIR's literal, "1.00000000e+00" or "7".
   static std::string Number(DType dtype, double value);
 
-  Operand Get(const Val& val) const;
+  Operand Get(const Val& val);
   // An s32 scalar as `index`, with a promise that it is a multiple where libtpu could not see it.
   Operand GetIndex(const Val& val, int64_t multiple = 1);
   std::vector<Operand> GetIndices(const std::vector<Val>& vals);
@@ -38,7 +38,9 @@ class MosaicWriter {
   Operand GetRef(int64_t ref) const;
   Operand GetPart(const Part& part, const Dims& dims);
 
-  // A constant; equal ones share a line at the head of the function.
+  // A constant; equal ones share a line at the head of the function. Bound to a value, it is
+  // written when something uses the value.
+  void BindConstant(const Val& val, std::string literal);
   Operand Constant(const std::string& literal, const std::string& type);
   // The line of an operation; returns its result.
   Operand Emit(std::string_view op, const std::vector<Operand>& operands,
@@ -72,6 +74,7 @@ class MosaicWriter {
 
   const Kernel& kernel_;
   std::unordered_map<Val, Operand, ValHash> values_;
+  std::unordered_map<Val, std::string, ValHash> literals_;
   std::map<std::pair<std::string, std::string>, std::string> constants_;
   std::string constants_text_;
   std::string text_;

@@ -25,10 +25,8 @@ constinit const KernelOp kConstant = Op({
           const Shape& shape = instr.results[0];
           const std::string number =
               MosaicWriter::Number(shape.dtype, instr.attrs.Get<double>("value"));
-          writer.Bind(
-              {const_cast<Instr*>(&instr), 0},
-              writer.Constant(shape.dims.empty() ? number : fmt::format("dense<{}>", number),
-                              MosaicWriter::Type(shape)));
+          writer.BindConstant({const_cast<Instr*>(&instr), 0},
+                              shape.dims.empty() ? number : fmt::format("dense<{}>", number));
         },
     .type = [](const Instr& instr) -> std::vector<Shape> {
       return {{instr.attrs.Get<DType>("dtype"), instr.attrs.Get<Dims>("dims")}};
