@@ -1,14 +1,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cmath>
 #include <filesystem>
-#include <limits>
 
 #include "sophia/base/dtype.h"
 #include "sophia/base/error.h"
 #include "sophia/base/file.h"
-#include "sophia/base/float_bits.h"
 #include "sophia/base/json.h"
 #include "sophia/base/sha256.h"
 #include "sophia/base/shape.h"
@@ -44,37 +41,6 @@ TEST(ShapeTest, CountsBytes) {
   EXPECT_EQ((Shape{DType::kS4, {3}}.bytes()), 2);
   EXPECT_EQ(ToString(Shape{DType::kF32, {2, 3}}), "f32[2, 3]");
   EXPECT_EQ((Shape{DType::kF32, {}}.elements()), 1);
-}
-
-TEST(FloatBitsTest, EveryF16ValueRoundTrips) {
-  for (uint32_t bits = 0; bits <= 0xffff; ++bits) {
-    const float value = F16ToFloat(static_cast<uint16_t>(bits));
-    if (std::isnan(value)) continue;
-    EXPECT_EQ(FloatToF16(value), bits);
-  }
-}
-
-TEST(FloatBitsTest, EveryF8ValueRoundTrips) {
-  for (uint32_t bits = 0; bits <= 0xff; ++bits) {
-    const auto byte = static_cast<uint8_t>(bits);
-    if (!std::isnan(F8E4M3FNToFloat(byte))) {
-      EXPECT_EQ(FloatToF8E4M3FN(F8E4M3FNToFloat(byte)), bits);
-    }
-    if (!std::isnan(F8E5M2ToFloat(byte))) {
-      EXPECT_EQ(FloatToF8E5M2(F8E5M2ToFloat(byte)), bits);
-    }
-  }
-  EXPECT_EQ(F8E4M3FNToFloat(0x7e), 448.0f);
-  EXPECT_EQ(F8E5M2ToFloat(0x7b), 57344.0f);
-}
-
-TEST(FloatBitsTest, RoundsToNearestEven) {
-  EXPECT_EQ(FloatToF16(1.0f + 1.0f / 2048), FloatToF16(1.0f));
-  EXPECT_EQ(FloatToF16(1.0f + 3.0f / 2048), FloatToF16(1.0f + 2.0f / 1024));
-  EXPECT_EQ(FloatToF16(65520.0f), 0x7c00);
-  EXPECT_EQ(FloatToBf16(1.0f + 1.0f / 256), 0x3f80);
-  EXPECT_EQ(FloatToBf16(1.0f + 3.0f / 256), 0x3f82);
-  EXPECT_TRUE(std::isnan(Bf16ToFloat(FloatToBf16(std::numeric_limits<float>::quiet_NaN()))));
 }
 
 TEST(StringsTest, SplitsJoinsAndTrims) {

@@ -13,7 +13,6 @@ struct Format {
   bool has_infinity;  // without it the all-ones pattern alone is NaN and larger values are finite
 };
 
-constexpr Format kF16{5, 10, true};
 constexpr Format kF8E5M2{5, 2, true};
 constexpr Format kF8E4M3FN{4, 3, false};
 
@@ -63,14 +62,6 @@ uint32_t Narrow(float value, const Format& f) {
 
 }  // namespace
 
-uint16_t FloatToBf16(float value) {
-  const auto bits = std::bit_cast<uint32_t>(value);
-  if (std::isnan(value)) return static_cast<uint16_t>((bits >> 16) | 0x40u);
-  return static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
-}
-
-float F16ToFloat(uint16_t bits) { return Widen(bits, kF16); }
-uint16_t FloatToF16(float value) { return static_cast<uint16_t>(Narrow(value, kF16)); }
 float F8E4M3FNToFloat(uint8_t bits) { return Widen(bits, kF8E4M3FN); }
 float F8E5M2ToFloat(uint8_t bits) { return Widen(bits, kF8E5M2); }
 uint8_t FloatToF8E4M3FN(float value) { return static_cast<uint8_t>(Narrow(value, kF8E4M3FN)); }

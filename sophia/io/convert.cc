@@ -51,7 +51,7 @@ struct FromBf16 {
 };
 struct FromF16 {
   using Bits = uint16_t;
-  float operator()(Bits bits) const { return HalfToFloat(bits); }
+  float operator()(Bits bits) const { return F16ToFloat(bits); }
 };
 struct FromF32 {
   using Bits = float;
@@ -66,27 +66,10 @@ struct ToF32 {
   float operator()(float value) const { return value; }
 };
 struct ToBf16 {
-  uint16_t operator()(float value) const {
-    const auto bits = std::bit_cast<uint32_t>(value);
-    const uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
-    const uint32_t quiet_nan = (bits >> 16) | 0x40u;
-    return static_cast<uint16_t>((bits & 0x7fffffffu) > 0x7f800000u ? quiet_nan : rounded);
-  }
+  uint16_t operator()(float value) const { return FloatToBf16(value); }
 };
 struct ToF16 {
-  uint16_t operator()(float value) const {
-    const auto bits = std::bit_cast<uint32_t>(value);
-    const uint32_t magnitude = bits & 0x7fffffffu;
-    const uint32_t sign = (bits >> 16) & 0x8000u;
-    // Rebias the exponent by -112 and round away the low 13 bits; carries reach the exponent.
-    const uint32_t normal = (magnitude - 0x38000000u + 0xfffu + ((magnitude >> 13) & 1u)) >> 13;
-    // Adding 0.5 makes the float unit round to 2^-24, the unit of f16 subnormals.
-    const uint32_t subnormal =
-        std::bit_cast<uint32_t>(std::bit_cast<float>(magnitude) + 0.5f) - 0x3f000000u;
-    const uint32_t special = magnitude > 0x7f800000u ? 0x7e00u : 0x7c00u;
-    const uint32_t finite = magnitude < 0x38800000u ? subnormal : normal;
-    return static_cast<uint16_t>(sign | (magnitude >= 0x47800000u ? special : finite));
-  }
+  uint16_t operator()(float value) const { return FloatToF16(value); }
 };
 
 template <typename From, typename To>

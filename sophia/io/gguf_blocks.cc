@@ -9,8 +9,8 @@
 #include <utility>
 #include <vector>
 
+#include "sophia/base/float_bits.h"
 #include "sophia/base/strings.h"
-#include "sophia/io/convert.h"
 
 namespace sophia::io {
 namespace {
@@ -24,7 +24,7 @@ constexpr int kSuperBlock = 256;  // elements of a K-quant block
 // read through Half. QnT0 and QnT1 are ggml's types Qn_0 and Qn_1.
 using Half = std::array<uint8_t, 2>;
 float Value(const Half& half) {
-  return HalfToFloat(static_cast<uint16_t>(half[0] | (half[1] << 8)));
+  return F16ToFloat(static_cast<uint16_t>(half[0] | (half[1] << 8)));
 }
 
 struct BlockQ4T0 {
