@@ -46,7 +46,8 @@ class LoraBranch : public nn::LinearExtension {
   }
 
  private:
-  // Times the scale, or zero in layers without the branch. Scaling the low-rank side is the cheapest.
+  // Times the scale, or zero in layers without the branch. Scaling the low-rank side is the
+  // cheapest.
   Tensor Scaled(const Tensor& low) const {
     const nn::ParamSpec& spec = a_.spec();
     if (spec.present_layers.empty()) return low * scale_;
