@@ -173,7 +173,10 @@ std::pair<int, int> ScaleAndMinK(const uint8_t* scales, int i) {
                                                                                        << 4};
 }
 
-void Decode(const BlockQ4K& block, float* out) {
+// Eight groups of 32 nibbles, each with a scale and a minimum. `high(group, i)` is what stands
+// above the nibble of element i.
+template <typename Block, typename High>
+void DecodeNibblesK(const Block& block, const High& high, float* out) {
   const float d = Value(block.d);
   const float d_min = Value(block.d_min);
   for (int group = 0; group < 8; ++group) {
@@ -183,25 +186,20 @@ void Decode(const BlockQ4K& block, float* out) {
     const uint8_t* q = block.low_high + 32 * (group / 2);
     const int shift = group % 2 * 4;
     for (int i = 0; i < 32; ++i) {
-      *out++ = scale * static_cast<float>(q[i] >> shift & 15) - minimum;
+      const int value = (q[i] >> shift & 15) | high(group, i) << 4;
+      *out++ = scale * static_cast<float>(value) - minimum;
     }
   }
 }
 
+void Decode(const BlockQ4K& block, float* out) {
+  DecodeNibblesK(
+      block, [](int, int) { return 0; }, out);
+}
+
 void Decode(const BlockQ5K& block, float* out) {
-  const float d = Value(block.d);
-  const float d_min = Value(block.d_min);
-  for (int group = 0; group < 8; ++group) {
-    const auto [scale_bits, min_bits] = ScaleAndMinK(block.scales, group);
-    const float scale = d * static_cast<float>(scale_bits);
-    const float minimum = d_min * static_cast<float>(min_bits);
-    const uint8_t* q = block.low_high + 32 * (group / 2);
-    const int shift = group % 2 * 4;
-    for (int i = 0; i < 32; ++i) {
-      const int value = (q[i] >> shift & 15) | (block.fifth[i] >> group & 1) << 4;
-      *out++ = scale * static_cast<float>(value) - minimum;
-    }
-  }
+  DecodeNibblesK(
+      block, [&](int group, int i) { return block.fifth[i] >> group & 1; }, out);
 }
 
 // In each half of 128, quarter j of 32 has low bits in nibble j / 2 of bytes 32 * (j % 2) … and two
