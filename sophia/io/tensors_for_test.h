@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "sophia/base/error_for_test.h"
+#include "sophia/io/fuzz_for_test.h"
 #include "sophia/io/tensor_source.h"
 
 namespace sophia::io {
@@ -57,6 +58,21 @@ template <typename File>
 std::string ErrorOf(const std::string& bytes) {
   const MemoryFile memory(bytes);
   return MessageOf([&] { const File file(memory.path()); });
+}
+
+// Opens mutants of `valid` files and reads every tensor of those that open.
+template <typename File>
+void FuzzTensorFile(const std::vector<std::string>& valid, const Mutator& mutator) {
+  const FuzzCounts counts = FuzzParser(valid, 8000, mutator, [](const std::string& bytes) {
+    const MemoryFile memory(bytes);
+    const File file(memory.path());
+    for (const TensorInfo& info : file.tensors()) {
+      std::vector<std::byte> out(static_cast<size_t>(info.shape.bytes()));
+      file.Read(info.name, info.shape.dtype, std::span(out));
+    }
+  });
+  EXPECT_GT(counts.rejected, 1000);
+  EXPECT_GT(counts.accepted, 100);
 }
 
 }  // namespace sophia::io
