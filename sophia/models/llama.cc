@@ -44,19 +44,12 @@ Tensor LlamaBlock::operator()(const Tensor& x, const nn::RopeTable& rope, const 
 
 Llama::Llama(const nn::ParamScope& scope, LlamaConfig config)
     : config_(std::move(config)),
-      sizes_{.vocab = config_.vocab_size,
-             .d_model = config_.d_model,
-             .layers = config_.layers,
-             .heads = config_.heads,
-             .kv_heads = config_.kv_heads,
-             .head_dim = config_.head_dim,
-             .max_positions = config_.max_positions},
-      embed_tokens_(scope / "model.embed_tokens", config_.vocab_size, config_.d_model),
+      embed_tokens_(scope / "model.embed_tokens", config_.vocab, config_.d_model),
       stack_(scope / "model.layers", config_.layers),
       block_(stack_.scope(), config_),
       norm_((stack_.Close(), scope / "model.norm"), config_.d_model, config_.norm_eps) {
   if (!config_.tied_embeddings) {
-    lm_head_ = (scope / "lm_head").Declare("weight", {config_.vocab_size, config_.d_model});
+    lm_head_ = (scope / "lm_head").Declare("weight", {config_.vocab, config_.d_model});
   }
 }
 

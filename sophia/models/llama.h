@@ -12,15 +12,8 @@
 namespace sophia::models {
 
 // Llama (https://arxiv.org/abs/2302.13971) and the checkpoints that share its architecture.
-struct LlamaConfig {
-  int64_t vocab_size = 0;
-  int64_t d_model = 0;
-  int64_t layers = 0;
-  int64_t heads = 0;
-  int64_t kv_heads = 0;
-  int64_t head_dim = 0;
+struct LlamaConfig : ModelSizes {
   int64_t d_ff = 0;
-  int64_t max_positions = 2048;
   double norm_eps = 1e-6;
   bool attention_bias = false;
   bool mlp_bias = false;
@@ -51,13 +44,12 @@ class Llama : public CausalLm {
  public:
   Llama(const nn::ParamScope& scope, LlamaConfig config);
 
-  const ModelSizes& sizes() const override { return sizes_; }
+  const ModelSizes& sizes() const override { return config_; }
   ForwardResult Forward(const ForwardInputs& inputs) const override;
   const Tensor& Head() const override;
 
  private:
   LlamaConfig config_;
-  ModelSizes sizes_;
   nn::Embedding embed_tokens_;
   nn::LayerStack stack_;
   LlamaBlock block_;

@@ -104,7 +104,7 @@ LlamaConfig LlamaConfig::FromJson(const Json& json, std::string_view where) {
   CheckConfigKeys(json, LlamaKeys(), where);
   CheckFixedValues(json, where);
   LlamaConfig c;
-  c.vocab_size = Positive(json, "vocab_size", where);
+  c.vocab = Positive(json, "vocab_size", where);
   c.d_model = Positive(json, "hidden_size", where);
   c.layers = Positive(json, "num_hidden_layers", where);
   c.heads = Positive(json, "num_attention_heads", where);
@@ -122,7 +122,7 @@ LlamaConfig LlamaConfig::FromJson(const Json& json, std::string_view where) {
   if (c.head_dim <= 0 || c.head_dim % 2 != 0) {
     Fail(where, "expected an even 'head_dim' above 0, got {}", c.head_dim);
   }
-  c.max_positions = FindOr<int64_t>(json, "max_position_embeddings", c.max_positions, where);
+  c.max_positions = FindOr<int64_t>(json, "max_position_embeddings", 2048, where);
   c.norm_eps = FindOr<double>(json, "rms_norm_eps", c.norm_eps, where);
   c.attention_bias = FindOr<bool>(json, "attention_bias", false, where);
   c.mlp_bias = FindOr<bool>(json, "mlp_bias", false, where);

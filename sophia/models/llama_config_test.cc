@@ -28,10 +28,26 @@ void ExpectError(const Json& changes, const std::string& part) {
 
 TEST(LlamaConfigTest, DefaultsFollowTransformers) {
   const LlamaConfig config = LlamaConfig::FromJson(SmallConfig(), "config.json");
+  EXPECT_EQ(config.max_positions, 2048);
   EXPECT_EQ(config.kv_heads, 4);
   EXPECT_EQ(config.head_dim, 8);
   EXPECT_FALSE(config.tied_embeddings);
   EXPECT_EQ(config.rope.theta, 10000);
+}
+
+TEST(LlamaConfigTest, SizesReachTheModel) {
+  const nn::ParamPolicy policy(DType::kF32);
+  nn::ParamTable table;
+  Json json = SmallConfig();
+  json.update({{"num_key_value_heads", 2}, {"head_dim", 6}, {"max_position_embeddings", 64}});
+  const auto model = BuildModel(nn::ParamScope(&table, &policy), json, "config.json");
+  const ModelSizes& sizes = model->sizes();
+  EXPECT_EQ(sizes.vocab, 100);
+  EXPECT_EQ(sizes.d_model, 32);
+  EXPECT_EQ(sizes.layers, 2);
+  EXPECT_EQ(sizes.heads, 4);
+  EXPECT_EQ(sizes.max_positions, 64);
+  EXPECT_EQ(model->CacheShape(3, 16, DType::kBF16), (Shape{DType::kBF16, {2, 3, 16, 2, 6}}));
 }
 
 TEST(LlamaConfigTest, MathsThatIsMissingIsAnError) {
