@@ -12,6 +12,7 @@ import json
 import os
 import pathlib
 import random
+import re
 import shlex
 import statistics
 import subprocess
@@ -55,11 +56,12 @@ def parse_flags():
     return parser.parse_args()
 
 
-def run_process(command):
+def run_process(command, **variables):
     """Runs the command to its end: (standard output, peak resident MB, seconds)."""
     start = time.perf_counter()
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err,
+                                   env={**os.environ, **variables})
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         seconds = time.perf_counter() - start
@@ -95,14 +97,24 @@ def run_sophia(args, work):
             "--lr-scheduler-type", "constant", "--weight-decay", "0", "--max-grad-norm", "0",
             "--no-shuffle",
         ]
-        _, peak_rss_mb, seconds = run_process(command)
+        output, peak_rss_mb, seconds = run_process(command, SOPHIA_CACHE_DIR="")
         metrics = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     if len(metrics) != steps:
         raise SystemExit(f"metrics.jsonl: expected {steps} steps, got {len(metrics)}")
     speed = statistics.median(step["tokens_per_second"] for step in metrics[work.warmup :])
     return {"command": shlex.join(command), "tokens_per_second": speed, "seconds": seconds,
             "peak_rss_mb": peak_rss_mb, "loss_first": metrics[0]["loss"],
-            "loss_last": metrics[-1]["loss"]}
+            "loss_last": metrics[-1]["loss"],
+            "compile_seconds": seconds_after("compiled in", output),
+            "load_seconds": seconds_after("loaded in", output)}
+
+
+def seconds_after(words, output):
+    """The number in `words NUMBER s` of what the engine printed."""
+    match = re.search(rf"{words} ([0-9.]+) s", output)
+    if not match:
+        raise SystemExit(f"sophia train: expected a line with '{words} … s', got\n{output}")
+    return float(match[1])
 
 
 def run_peer(args, program, work):
@@ -147,16 +159,23 @@ def summary(work, program, results):
         "program": program, "batch": work.batch, "seq": work.seq, "dtype": work.dtype,
         "tokens_per_second": median("tokens_per_second"), "peak_rss_mb": median("peak_rss_mb"),
         "seconds": median("seconds"), "rounds": results,
+        **{key: median(key) for key in ("compile_seconds", "load_seconds") if key in results[0]},
     }
 
 
+def seconds_of(record, key):
+    return f"{record[key]:.1f}" if key in record else ""
+
+
 def print_table(records):
-    print(f"\n{'shape':>7} {'dtype':5} {'program':14} {'tokens/s':>9} {'peak MB':>8} {'whole run s':>12}")
+    print(f"\n{'shape':>7} {'dtype':5} {'program':14} {'tokens/s':>9} {'peak MB':>8} {'load s':>7} "
+          f"{'compile s':>10} {'whole run s':>12}")
     for record in records:
         shape = f"{record['batch']}x{record['seq']}"
         print(f"{shape:>7} {record['dtype']:5} {record['program']:14} "
               f"{record['tokens_per_second']:9.0f} {record['peak_rss_mb']:8.0f} "
-              f"{record['seconds']:12.1f}")
+              f"{seconds_of(record, 'load_seconds'):>7} "
+              f"{seconds_of(record, 'compile_seconds'):>10} {record['seconds']:12.1f}")
 
 
 def ratios_of(records, batch, seq):
@@ -186,6 +205,8 @@ def ratios_of(records, batch, seq):
                best(memory, min, torch), 1 / 3, False),
         *ratio("peak memory, our largest, to jax's smallest", best(memory, max, ("sophia",)),
                best(memory, min, ("jax",)), 1 / 3, False),
+        *ratio("compile seconds, our longest", best("compile_seconds", max, ("sophia",)), 1, 10, False),
+        *ratio("load seconds, our longest", best("load_seconds", max, ("sophia",)), 1, 3, False),
     ]
 
 

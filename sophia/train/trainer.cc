@@ -68,8 +68,10 @@ void Describe(const TrainingRun& run, std::FILE* console) {
   fmt::print(console, "data: {} examples", data.examples.size());
   if (data.truncated > 0) fmt::print(console, ", {} truncated to max_length", data.truncated);
   if (data.dropped > 0) fmt::print(console, ", {} dropped without a trained token", data.dropped);
-  fmt::print(console, "\nmodel: {} frozen parameters, {} trained ({:.2f} %)\n", frozen, trainable,
-             100.0 * static_cast<double>(trainable) / static_cast<double>(frozen));
+  fmt::print(console, "\nmodel: {} frozen parameters, {} trained ({:.2f} %), loaded in {:.1f} s\n",
+             frozen, trainable,
+             100.0 * static_cast<double>(trainable) / static_cast<double>(frozen),
+             run.load_seconds());
   const Program& program = run.program();
   const pjrt::CompiledMemoryStats memory = program.executable().executable().MemoryStats();
   fmt::print(console,
