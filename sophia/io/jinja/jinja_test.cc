@@ -111,6 +111,10 @@ TEST(Jinja, ErrorsNameTemplateAndLine) {
   EXPECT_EQ(ErrorOf("{{ nope.x }}"), "[t:1] 'nope' is undefined");
   EXPECT_EQ(ErrorOf("\n{{ 'x' | uper }}"),
             "[t:2] expected a known filter, got 'uper' (did you mean 'upper'?)");
+  EXPECT_EQ(ErrorOf("\n{{ '\\ud800' }}"),
+            "[t:2] expected a Unicode character in a string escape, got 'd800'");
+  EXPECT_EQ(ErrorOf("\n{{ '\\N{BULLET}' }}"),
+            "[t:2] expected an escape other than \\N in a string");
   EXPECT_EQ(ErrorOf("{% if x %}\n{{ 1"),
             "[t:2] expected the end of the tag, '}}', got the end of "
             "the template");

@@ -6,6 +6,7 @@
 
 #include "sophia/base/error.h"
 #include "sophia/base/strings.h"
+#include "sophia/io/jinja/literals.h"
 #include "sophia/io/jinja/print.h"
 #include "sophia/io/jinja/text.h"
 
@@ -21,8 +22,6 @@ std::string NormalizeNewlines(std::string_view source) {
 bool IsWordByte(char c) {
   return std::isalnum(static_cast<unsigned char>(c)) || c == '_' || (c & 0x80) != 0;
 }
-
-bool IsDigitByte(char c) { return c >= '0' && c <= '9'; }
 
 class Lexer {
  public:
@@ -42,6 +41,16 @@ class Lexer {
   [[noreturn]] void Throw(fmt::format_string<Args...> format, Args&&... args) const {
     throw Error(fmt::format("{}:{}", name_, line_),
                 fmt::format(format, std::forward<Args>(args)...));
+  }
+
+  // What `function` returns; its Fault becomes an Error of this line.
+  template <typename Function>
+  auto Placed(const Function& function) const {
+    try {
+      return function();
+    } catch (const Fault& fault) {
+      Throw("{}", fault.what());
+    }
   }
 
   std::string_view Rest() const { return std::string_view(source_).substr(at_); }
@@ -242,68 +251,16 @@ class Lexer {
     }
   }
 
-  // Digits with single underscores between them, from `begin` bytes ahead.
-  size_t DigitsAt(size_t begin) const {
-    size_t end = begin;
-    while (IsDigitByte(Peek(end)) ||
-           (end > begin && Peek(end) == '_' && IsDigitByte(Peek(end + 1)))) {
-      ++end;
-    }
-    return end - begin;
-  }
-
   void LexNumber() {
     const bool after_dot = at_ > 0 && source_[at_ - 1] == '.';
-    size_t end = DigitsAt(0);
-    bool is_float = false;
-    if (!after_dot && Peek(end) == '.' && DigitsAt(end + 1) > 0) {
-      end += 1 + DigitsAt(end + 1);
-      is_float = true;
-    }
-    if (!after_dot && (Peek(end) | 0x20) == 'e') {
-      const size_t sign = Peek(end + 1) == '+' || Peek(end + 1) == '-' ? 1 : 0;
-      if (const size_t digits = DigitsAt(end + 1 + sign); digits > 0) {
-        end += 1 + sign + digits;
-        is_float = true;
-      }
-    }
-    if (!is_float && Peek() == '0') end = PrefixedInteger(end);
-    const std::string text(Rest().substr(0, end));
-    if (is_float) {
+    const NumberLiteral number = ScanNumber(Rest(), after_dot);
+    const std::string text(Rest().substr(0, number.bytes));
+    if (number.is_float) {
       Emit(TokenKind::kFloat, text, *ParseFloat(text));
     } else {
-      EmitInteger(text);
+      Emit(TokenKind::kInteger, text, Placed([&] { return ParseInt(text, 0).value_or(0); }));
     }
-    Advance(end);
-  }
-
-  // 0x1F, 0o17, 0b1; otherwise the zeros alone, as a number does not begin with 0.
-  size_t PrefixedInteger(size_t decimal_end) const {
-    const char mark = static_cast<char>(Peek(1) | 0x20);
-    if (mark == 'x' || mark == 'o' || mark == 'b') {
-      const auto digit = [&](char c) {
-        return mark == 'x'   ? std::isxdigit(static_cast<unsigned char>(c)) != 0
-               : mark == 'o' ? c >= '0' && c <= '7'
-                             : c == '0' || c == '1';
-      };
-      size_t end = 2;
-      while (digit(Peek(end)) || (Peek(end) == '_' && digit(Peek(end + 1)))) ++end;
-      if (end > 2) return end;
-    }
-    size_t zeros = 0;
-    while (zeros < decimal_end &&
-           (Peek(zeros) == '0' || (Peek(zeros) == '_' && Peek(zeros + 1) == '0'))) {
-      ++zeros;
-    }
-    return zeros;
-  }
-
-  void EmitInteger(const std::string& text) {
-    try {
-      Emit(TokenKind::kInteger, text, ParseInt(text, 0).value_or(0));
-    } catch (const Fault& fault) {
-      Throw("{}", fault.what());
-    }
+    Advance(number.bytes);
   }
 
   void LexString(char quote) {
@@ -313,54 +270,8 @@ class Lexer {
         Throw("expected the end of the string, {}, got the end of the template", quote);
       end += Peek(end) == '\\' ? 2 : 1;
     }
-    Emit(TokenKind::kString, Unescape(Rest().substr(1, end - 1)));
+    Emit(TokenKind::kString, Placed([&] { return Unescape(Rest().substr(1, end - 1)); }));
     Advance(end + 1);
-  }
-
-  // The escapes of a Python string literal.
-  std::string Unescape(std::string_view raw) const {
-    std::string out;
-    for (size_t i = 0; i < raw.size(); ++i) {
-      if (raw[i] != '\\') {
-        out += raw[i];
-        continue;
-      }
-      static constexpr std::string_view kMarks = "\\'\"abfnrtv";
-      static constexpr std::string_view kMeant = "\\'\"\a\b\f\n\r\t\v";
-      const char mark = raw[++i];
-      if (const size_t known = kMarks.find(mark); known != std::string_view::npos) {
-        out += kMeant[known];
-      } else if (mark == 'x' || mark == 'u' || mark == 'U') {
-        const size_t digits = mark == 'x' ? 2 : mark == 'u' ? 4 : 8;
-        out += CodePoint(raw.substr(i + 1, digits), digits, 16);
-        i += digits;
-      } else if (mark >= '0' && mark <= '7') {
-        size_t digits = 1;
-        while (digits < 3 && i + digits < raw.size() && raw[i + digits] >= '0' &&
-               raw[i + digits] <= '7')
-          ++digits;
-        out += CodePoint(raw.substr(i, digits), digits, 8);
-        i += digits - 1;
-      } else if (mark == 'N') {
-        Throw("expected an escape other than \\N in a string");
-      } else if (mark != '\n') {
-        out += {'\\', mark};
-      }
-    }
-    return out;
-  }
-
-  std::string CodePoint(std::string_view digits, size_t count, int base) const {
-    const bool valid =
-        digits.size() == count && std::all_of(digits.begin(), digits.end(), [](char c) {
-          return std::isxdigit(static_cast<unsigned char>(c)) != 0;
-        });
-    if (!valid) Throw("expected {} hexadecimal digits in a string escape, got '{}'", count, digits);
-    const auto code = static_cast<char32_t>(*ParseInt(digits, base));
-    if (code > 0x10FFFF || (code >= 0xD800 && code < 0xE000)) {
-      Throw("expected a Unicode character in a string escape, got '{}'", digits);
-    }
-    return Encode({&code, 1});
   }
 
   void LexOperator() {
