@@ -67,22 +67,22 @@ Value MapFilter(Runtime& runtime, const Value& self, const Bound& bound) {
 }
 
 // select, reject, selectattr and rejectattr.
-Value Select(Runtime& runtime, const Value& self, const Bound& bound, bool wanted,
-             bool by_attribute) {
+template <bool kWanted, bool kByAttribute>
+Value Select(Runtime& runtime, const Value& self, const Bound& bound) {
   if (!Truthy(self)) return MakeIterator({});
   const Arguments& arguments = bound.arguments();
-  if (by_attribute && arguments.positional.empty()) Raise("Missing parameter for attribute name");
-  const size_t offset = by_attribute ? 1 : 0;
+  if (kByAttribute && arguments.positional.empty()) Raise("Missing parameter for attribute name");
+  const size_t offset = kByAttribute ? 1 : 0;
   const bool has_test = arguments.positional.size() > offset;
   const Arguments rest = has_test ? Without(arguments, offset + 1) : Arguments{};
   std::vector<Value> selected;
   for (const Value& item : Items(self)) {
-    const Value subject = by_attribute ? ByPath(runtime, item, arguments.positional[0]) : item;
+    const Value subject = kByAttribute ? ByPath(runtime, item, arguments.positional[0]) : item;
     const bool holds = has_test
                            ? ApplyTest(runtime, NameOf(arguments.positional[offset]), subject, rest)
                            : Truthy(subject);
     runtime.Charge(1);
-    if (holds == wanted) selected.push_back(item);
+    if (holds == kWanted) selected.push_back(item);
   }
   return MakeIterator(std::move(selected));
 }
@@ -111,30 +111,10 @@ std::vector<Builtin> SelectionFilters() {
       {"d", {"default_value", "boolean"}, 0, DefaultFilter},
       {"default", {"default_value", "boolean"}, 0, DefaultFilter},
       {"map", {"*"}, 0, MapFilter},
-      {"reject",
-       {"*"},
-       0,
-       [](Runtime& runtime, const Value& self, const Bound& bound) {
-         return Select(runtime, self, bound, false, false);
-       }},
-      {"rejectattr",
-       {"*"},
-       0,
-       [](Runtime& runtime, const Value& self, const Bound& bound) {
-         return Select(runtime, self, bound, false, true);
-       }},
-      {"select",
-       {"*"},
-       0,
-       [](Runtime& runtime, const Value& self, const Bound& bound) {
-         return Select(runtime, self, bound, true, false);
-       }},
-      {"selectattr",
-       {"*"},
-       0,
-       [](Runtime& runtime, const Value& self, const Bound& bound) {
-         return Select(runtime, self, bound, true, true);
-       }},
+      {"reject", {"*"}, 0, Select<false, false>},
+      {"rejectattr", {"*"}, 0, Select<false, true>},
+      {"select", {"*"}, 0, Select<true, false>},
+      {"selectattr", {"*"}, 0, Select<true, true>},
   };
 }
 
