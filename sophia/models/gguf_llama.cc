@@ -1,5 +1,6 @@
 #include "sophia/models/gguf_llama.h"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <utility>
@@ -40,6 +41,42 @@ constexpr std::array<Names, 5> kSizes = {{
     {"context_length", "max_position_embeddings"},
 }};
 
+// The other keys that are read, or that say nothing about the maths.
+constexpr std::array<std::string_view, 15> kOtherKeys = {
+    "attention.head_count_kv",  "attention.key_length",   "attention.layer_norm_rms_epsilon",
+    "attention.sliding_window", "attention.value_length", "expert_count",
+    "expert_used_count",        "rope.dimension_count",   "rope.freq_base",
+    "rope.scaling.factor",      "rope.scaling.finetuned", "rope.scaling.original_context_length",
+    "rope.scaling.type",        "tensor_data_layout",     "vocab_size",
+};
+
+void CheckKeys(const io::GgufFile& file) {
+  constexpr std::string_view kPrefix = "llama.";
+  for (const io::GgufEntry& entry : file.metadata().entries()) {
+    const std::string_view key = entry.key;
+    if (!key.starts_with(kPrefix)) continue;
+    const std::string_view name = key.substr(kPrefix.size());
+    const bool is_size = std::any_of(kSizes.begin(), kSizes.end(),
+                                     [&](const Names& size) { return size.first == name; });
+    if (is_size || std::find(kOtherKeys.begin(), kOtherKeys.end(), name) != kOtherKeys.end()) {
+      continue;
+    }
+    Fail(file.path().string(), "expected keys of the Llama family that are implemented, got '{}'",
+         key);
+  }
+}
+
+// The keys' heads are as wide as the values' and wholly turned by the rotary embedding.
+void CheckHeads(const io::GgufFile& file, int64_t head_dim) {
+  for (const char* key : {"llama.attention.key_length", "llama.attention.value_length",
+                          "llama.rope.dimension_count"}) {
+    const int64_t got = file.metadata().FindOr<int64_t>(key, int64_t{head_dim});
+    if (got != head_dim) {
+      Fail(file.path().string(), "expected '{}' to be the head's {}, got {}", key, head_dim, got);
+    }
+  }
+}
+
 Json RopeScaling(const io::GgufFile& file) {
   const auto type =
       file.metadata().FindOr<std::string>("llama.rope.scaling.type", std::string("none"));
@@ -54,6 +91,7 @@ Json RopeScaling(const io::GgufFile& file) {
 }  // namespace
 
 Json LlamaConfigFromGguf(const io::GgufFile& file) {
+  CheckKeys(file);
   const io::GgufMetadata& metadata = file.metadata();
   Json config{{"model_type", "llama"}, {"architectures", {"LlamaForCausalLM"}}};
   for (const auto& [from, to] : kSizes) {
@@ -68,6 +106,9 @@ Json LlamaConfigFromGguf(const io::GgufFile& file) {
     config["head_dim"] = *key_length;
   } else if (const auto rope = metadata.Find<int64_t>("llama.rope.dimension_count")) {
     config["head_dim"] = *rope;
+  }
+  if (const auto head_dim = Find<int64_t>(config, "head_dim", file.path().string())) {
+    CheckHeads(file, *head_dim);
   }
   for (const char* key : {"llama.expert_count", "llama.attention.sliding_window"}) {
     if (metadata.FindOr<int64_t>(key, int64_t{0}) != 0) {

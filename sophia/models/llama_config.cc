@@ -1,4 +1,4 @@
-#include <functional>
+#include <algorithm>
 
 #include "sophia/base/error.h"
 #include "sophia/models/config_keys.h"
@@ -43,6 +43,17 @@ double PositiveNumber(const Json& json, std::string_view key, std::string_view w
   return value;
 }
 
+const std::vector<std::string>& RopeKeys() {
+  static const std::vector<std::string> kKeys = {"factor",
+                                                 "high_freq_factor",
+                                                 "low_freq_factor",
+                                                 "original_max_position_embeddings",
+                                                 "rope_theta",
+                                                 "rope_type",
+                                                 "type"};
+  return kKeys;
+}
+
 void ReadScaling(const Json& json, std::string_view where, nn::RopeConfig& rope) {
   const std::string type = FindOr<std::string>(
       json, "rope_type", FindOr<std::string>(json, "type", "default", where), where);
@@ -64,17 +75,24 @@ void ReadScaling(const Json& json, std::string_view where, nn::RopeConfig& rope)
   }
 }
 
-nn::RopeConfig ReadRope(const Json& json, std::string_view where) {
+nn::RopeConfig ReadRope(const Json& json, int64_t head_dim, std::string_view where) {
   nn::RopeConfig rope;
   rope.theta = FindOr<double>(json, "rope_theta", rope.theta, where);
   for (const char* key : {"rope_scaling", "rope_parameters"}) {
     const auto it = json.find(key);
     if (it == json.end() || it->is_null()) continue;
     const std::string inside = fmt::format("{}: {}", where, key);
+    CheckConfigKeys(*it, RopeKeys(), inside);
     rope.theta = FindOr<double>(*it, "rope_theta", rope.theta, inside);
     ReadScaling(*it, inside, rope);
   }
   if (const auto it = json.find("rope_frequency_divisors"); it != json.end()) {
+    const auto is_number = [](const Json& value) { return value.is_number(); };
+    if (!it->is_array() || static_cast<int64_t>(it->size()) != head_dim / 2 ||
+        !std::all_of(it->begin(), it->end(), is_number)) {
+      Fail(where, "expected {} numbers for 'rope_frequency_divisors', half of head_dim, got {}",
+           head_dim / 2, it->is_array() ? fmt::format("{}", it->size()) : Dump(*it));
+    }
     rope.frequency_divisors = it->get<std::vector<float>>();
   }
   if (!(rope.theta > 0)) Fail(where, "expected 'rope_theta' above 0, got {}", rope.theta);
@@ -127,7 +145,7 @@ LlamaConfig LlamaConfig::FromJson(const Json& json, std::string_view where) {
   c.attention_bias = FindOr<bool>(json, "attention_bias", false, where);
   c.mlp_bias = FindOr<bool>(json, "mlp_bias", false, where);
   c.tied_embeddings = FindOr<bool>(json, "tie_word_embeddings", false, where);
-  c.rope = ReadRope(json, where);
+  c.rope = ReadRope(json, c.head_dim, where);
   return c;
 }
 

@@ -55,6 +55,12 @@ TEST(LlamaConfigTest, MathsThatIsMissingIsAnError) {
   ExpectError({{"sliding_window", 128}}, "sliding_window");
   ExpectError({{"attn_logit_softcapping", 50.0}}, "got 'attn_logit_softcapping'");
   ExpectError({{"rope_scaling", {{"rope_type", "yarn"}, {"factor", 2.0}}}}, "got 'yarn'");
+  ExpectError({{"rope_parameters", {{"rope_type", "default"}, {"partial_rotary_factor", 0.5}}}},
+              "got 'partial_rotary_factor'");
+  ExpectError({{"rope_scaling", {{"type", "linear"}, {"factor", 2.0}, {"attention_factor", 3.0}}}},
+              "got 'attention_factor'");
+  ExpectError({{"rope_frequency_divisors", "x"}}, "expected 4 numbers");
+  ExpectError({{"rope_frequency_divisors", {1.0, 2.0}}}, "expected 4 numbers");
   ExpectError({{"quantization_config", {{"bits", 4}}}}, "quantization_config");
   ExpectError({{"num_key_value_heads", 3}}, "to divide 4 heads, got 3");
   ExpectError({{"hidden_size", "32"}}, "expected 'hidden_size' to be an integer");

@@ -6,6 +6,7 @@ import shutil
 import struct
 import subprocess
 
+import gguf
 import numpy as np
 import pytest
 from cli_support import (FIXTURES, GQA, ROWS, SMOLLM2, complaint, output, sophia, text_model,
@@ -63,6 +64,33 @@ def test_wrong_magic(tmp_path):
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(100))
     assert "picture.gguf" in refused_training(tmp_path, model=path)
     assert "picture.gguf" in complaint(1, "inspect", path)
+
+
+@pytest.mark.parametrize("key, value, reason", [
+    ("llama.logit_scale", 0.5, "that are implemented, got 'llama.logit_scale'"),
+    ("llama.attention.scale", 0.1, "that are implemented, got 'llama.attention.scale'"),
+    ("llama.attention.value_length", 16, "to be the head's 8, got 16"),
+    ("llama.rope.dimension_count", 4, "to be the head's 8, got 4"),
+    ("llama.attention.sliding_window", 64, "expected no 'llama.attention.sliding_window', got 64"),
+    ("llama.rope.scaling.type", "yarn", "got 'yarn'"),
+])
+def test_gguf_key_whose_maths_is_missing(tmp_path, key, value, reason):
+    path = tmp_path / "tiny.gguf"
+    writer = gguf.GGUFWriter(path, "llama")
+    sizes = {"embedding_length": 32, "block_count": 1, "feed_forward_length": 48,
+             "attention.head_count": 4, "context_length": 64, "attention.key_length": 8}
+    for name, size in sizes.items():
+        writer.add_uint32(f"llama.{name}", size)
+    writer.add_float32("llama.attention.layer_norm_rms_epsilon", 1e-5)
+    add = {int: writer.add_uint32, float: writer.add_float32, str: writer.add_string}
+    add[type(value)](key, value)
+    writer.add_tensor("token_embd.weight", np.zeros((100, 32), np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    line = refused_training(tmp_path, model=path)
+    assert "tiny.gguf" in line and reason in line
 
 
 @pytest.mark.parametrize("length", [0, 7, 100, 4000, 100_000])
