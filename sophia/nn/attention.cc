@@ -72,6 +72,8 @@ Tensor MixBack(const Pass& pass, const Tensor& weights, const Tensor& x) {
   return Transpose(mixed, {0, 2, 1, 3});
 }
 
+constexpr size_t kResiduals = 5;  // of AttendForward; then the positions, if given
+
 CustomVjpOutput AttendForward(const Pass& pass, const Tensor& q, const Tensor& k, const Tensor& v) {
   const Tensor scores = Scores(pass, q, k);
   const Tensor max = ReduceMax(scores, {-1}, {.keep_dims = true});
@@ -119,14 +121,21 @@ Tensor Attend(const Tensor& q, const Tensor& k, const Tensor& v, const Attention
   if (options.causal || options.positions.defined()) {
     pass.visible = VisibleKeys(pass.queries, pass.keys, options.positions);
   }
-  return CustomVjp(
-      {q, k, v}, [&](std::span<const Tensor> p) { return AttendForward(pass, p[0], p[1], p[2]); },
-      [pass](std::span<const Tensor> residuals, std::span<const Tensor> grads) {
-        Pass again = pass;
-        // The mask is made where the backward pass is traced.
-        if (pass.visible.defined()) again.visible = VisibleKeys(pass.queries, pass.keys, {});
-        return AttendBackward(again, residuals, grads[0]);
-      })[0];
+  const auto forward = [&](std::span<const Tensor> p) {
+    CustomVjpOutput result = AttendForward(pass, p[0], p[1], p[2]);
+    if (options.positions.defined()) result.residuals.push_back(options.positions);
+    return result;
+  };
+  const auto backward = [pass](std::span<const Tensor> residuals, std::span<const Tensor> grads) {
+    Pass again = pass;
+    // The mask is made where the backward pass is traced.
+    if (pass.visible.defined()) {
+      const Tensor positions = residuals.size() > kResiduals ? residuals[kResiduals] : Tensor();
+      again.visible = VisibleKeys(pass.queries, pass.keys, positions);
+    }
+    return AttendBackward(again, residuals, grads[0]);
+  };
+  return CustomVjp({q, k, v}, forward, backward)[0];
 }
 
 }  // namespace sophia::nn

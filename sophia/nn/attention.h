@@ -15,8 +15,7 @@ struct AttentionOptions {
 
 // Scaled dot-product attention with grouped queries: https://arxiv.org/abs/1706.03762 and
 // https://arxiv.org/abs/2305.13245. q: [B, Sq, H, D], k and v: [B, Sk, K, D], K divides H
-// -> [B, Sq, H, D] in q's type. Scores and softmax in f32. Differentiable unless positions are
-// given.
+// -> [B, Sq, H, D] in q's type. Scores and softmax in f32. Differentiable in q, k and v.
 Tensor Attend(const Tensor& q, const Tensor& k, const Tensor& v,
               const AttentionOptions& options = {});
 

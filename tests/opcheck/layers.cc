@@ -1,5 +1,6 @@
 #include "tests/opcheck/layers.h"
 
+#include "sophia/graph/ops/control_ops.h"
 #include "sophia/graph/ops/creation.h"
 #include "sophia/graph/ops/shape_ops.h"
 #include "sophia/nn/attention.h"
@@ -28,6 +29,26 @@ OpSample Attention(const std::string& name, int64_t heads, int64_t kv_heads, boo
       .tolerance = kTolerance};
 }
 
+// Two queries a row, at other places of five keys than the first two; a scan attends twice.
+OpSample AttentionAtPositions() {
+  return {.name = "nn/attend/positions",
+          .inputs = {{DType::kF32, {2, 2, 4, 4}},
+                     {DType::kF32, {2, 5, 2, 4}},
+                     {DType::kF32, {2, 5, 2, 4}}},
+          .call =
+              [](In in) {
+                const Tensor positions = ConstantS32({2, 2}, {1, 2, 3, 4});
+                const ScanBody body = [&](In carry, In) -> ScanStep {
+                  return {{nn::Attend(carry[0], in[1], in[2], {.positions = positions})}};
+                };
+                return Scan(body, {in[0]}, {}, {.length = 2, .remat = Remat::Nothing()}).carry;
+              },
+          .low = -1,
+          .high = 1,
+          .step = kStep,
+          .tolerance = kTolerance};
+}
+
 // Seven rows in chunks of three, two of them without a label. The head is held fixed.
 Tensor HeadLoss(const Tensor& hidden) {
   std::vector<float> head;
@@ -48,6 +69,7 @@ std::vector<OpSample> LayerSamples() {
   return {Attention("nn/attend", 2, 2, true),
           Attention("nn/attend/grouped", 6, 2, true),
           Attention("nn/attend/bidirectional", 4, 1, false),
+          AttentionAtPositions(),
           {.name = "nn/linear_cross_entropy",
            .inputs = {{DType::kF32, {7, 4}}},
            .call = [](In in) { return Out{HeadLoss(in[0])}; },

@@ -4,16 +4,36 @@ import jax.numpy as jnp
 import numpy as np
 
 
-def attend(causal):
-    """Plain softmax attention, with the key heads repeated for their queries."""
+def attend(visible):
+    """Plain softmax attention, with the key heads repeated for their queries.
+
+    visible(queries, keys): bool [queries, keys], or with the batch in front.
+    """
     def function(q, k, v):
         group = q.shape[2] // k.shape[2]
         k, v = jnp.repeat(k, group, axis=2), jnp.repeat(v, group, axis=2)
         scores = jnp.einsum("bqhd,bkhd->bhqk", q, k) * q.shape[3] ** -0.5
-        if causal:
-            scores = jnp.where(jnp.tril(jnp.ones(scores.shape[2:], bool)), scores, -jnp.inf)
+        mask = jnp.reshape(visible(*scores.shape[2:]), (-1, 1, *scores.shape[2:]))
+        scores = jnp.where(mask, scores, -jnp.inf)
         return jnp.einsum("bhqk,bkhd->bqhd", jax.nn.softmax(scores, axis=-1), v)
     return function
+
+
+def causal(queries, keys):
+    return np.tril(np.ones((queries, keys), bool))
+
+
+def everything(queries, keys):
+    return np.ones((queries, keys), bool)
+
+
+def at_positions(queries, keys):
+    return np.arange(keys) <= np.array([[1, 2], [3, 4]])[..., None]
+
+
+def attend_twice(q, k, v):
+    once = attend(at_positions)
+    return once(once(q, k, v), k, v)
 
 
 def linear_cross_entropy(hidden):
@@ -34,9 +54,10 @@ def rope(x):
 
 
 LAYERS = {
-    "nn/attend": attend(True),
-    "nn/attend/grouped": attend(True),
-    "nn/attend/bidirectional": attend(False),
+    "nn/attend": attend(causal),
+    "nn/attend/grouped": attend(causal),
+    "nn/attend/bidirectional": attend(everything),
+    "nn/attend/positions": attend_twice,
     "nn/linear_cross_entropy": linear_cross_entropy,
     "nn/rope": rope,
 }
