@@ -1,8 +1,13 @@
 #!/usr/bin/env python3
-"""Trains with the engine and asks peft to read the result: check_engine.py [SOPHIA]
+"""Lets the engine and peft read each other's adapters: check_engine.py [SOPHIA]
 
-For one run of tests/fixtures/sft/runs.json per adapter: `sophia train` writes an adapter, `sophia logits`
-computes with it, and check_adapter compares with peft's logits. SOPHIA defaults to build/sophia.
+    continued   `sophia train` goes on from each adapter of tests/fixtures/sft as runs.json says
+    new         `sophia train` starts an adapter, on other bases and with other options
+    saved       peft saves an adapter, file for file as users find it
+    refused     peft saves an adapter whose maths the engine lacks: it must say so
+
+But for the last, `sophia logits` and peft must then agree as check_adapter demands. SOPHIA defaults to
+build/sophia.
 """
 
 import json
@@ -10,14 +15,72 @@ import pathlib
 import subprocess
 import sys
 import tempfile
+import warnings
 
 import check_adapter
 import common
+import sft
+
+# The base and the options of `sophia train`.
+NEW = {
+    "all_linear": ("llama/gqa", ["--lora-r", 8, "--lora-alpha", 16]),
+    "rslora": ("llama/llama32", ["--lora-r", 4, "--use-rslora", "--target-modules", "q_proj,o_proj",
+                                 "--dtype", "bf16"]),
+    "regex": ("llama/attention_bias", ["--lora-r", 3, "--lora-dropout", 0.1,
+                                       "--target-modules", r".*\.1\..*_proj"]),
+}
+
+QV = {"target_modules": ["q_proj", "v_proj"], "r": 4, "lora_alpha": 8}
+SAVED = {
+    **sft.ADAPTERS,
+    "gaussian": {**QV, "init_lora_weights": "gaussian", "lora_dropout": 0.1, "lora_alpha": 2.5},
+    "orthogonal": {**QV, "init_lora_weights": "orthogonal"},
+    "full_names": {**QV, "target_modules": ["layers.0.self_attn.q_proj", "layers.1.mlp.up_proj"]},
+}
+# The key that the engine must name.
+REFUSED = {
+    "init_lora_weights": {**QV, "init_lora_weights": "pissa"},
+    "use_dora": {**QV, "use_dora": True},
+    "rank_pattern": {**QV, "rank_pattern": {"v_proj": 2}},
+    "alpha_pattern": {**QV, "alpha_pattern": {"v_proj": 2}},
+    "layers_to_transform": {**QV, "layers_to_transform": [1]},
+    "exclude_modules": {**QV, "exclude_modules": ["v_proj"]},
+    "modules_to_save": {**QV, "modules_to_save": ["norm"]},
+    "bias": {**QV, "bias": "all"},
+    "lora_bias": {**QV, "lora_bias": True},
+    "target_modules": {**QV, "target_modules": ["q_proj", "lm_head"]},
+}
 
 
-def one_run_per_adapter():
-    runs = json.loads((common.FIXTURES / "sft" / "runs.json").read_text())
-    return {run["init_adapter"]: run for run in reversed(runs)}.values()
+class Engine:
+    def __init__(self, sophia, scratch):
+        self.sophia = sophia
+        self.adapter = scratch / "adapter"
+        self.logits = scratch / "logits.safetensors"
+
+    def run(self, *arguments):
+        command = [str(self.sophia), *map(str, arguments)]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    def succeed(self, *arguments):
+        result = self.run(*arguments)
+        if result.returncode != 0:
+            raise SystemExit(f"sophia {arguments[0]}: expected success, got {result}")
+
+    def train(self, base, data, *options):
+        self.succeed("train", "--model", common.FIXTURES / base, "--data", common.FIXTURES / data,
+                     "--out", self.adapter, *options)
+
+    def logits_command(self, base):
+        ids = common.FIXTURES / base / "ids.safetensors"
+        return ("logits", "--model", common.FIXTURES / base, "--adapter", self.adapter,
+                "--ids-file", ids, "--out", self.logits, "--dtype", "f32")
+
+    def compare(self, base):
+        self.succeed(*self.logits_command(base))
+        folder = common.FIXTURES / base
+        error = check_adapter.check(self.adapter, folder, folder / "ids.safetensors", self.logits)
+        return f"largest error {error:.1e} of the logits' range"
 
 
 def option_flags(options):
@@ -29,30 +92,53 @@ def option_flags(options):
         yield str(value)
 
 
-def check(sophia, run, scratch):
-    base = common.FIXTURES / run["base"]
-    adapter, logits = scratch / "adapter", scratch / "logits.safetensors"
-    ids = base / "ids.safetensors"
-    subprocess.run(
-        [sophia, "train", "--model", base, "--data", common.FIXTURES / run["data"], "--out", adapter,
-         "--init-adapter", common.FIXTURES / run["init_adapter"], "--no-shuffle", "--dtype", "f32",
-         *option_flags(run["options"])],
-        check=True,
-    )
-    subprocess.run(
-        [sophia, "logits", "--model", base, "--adapter", adapter, "--ids-file", ids, "--out", logits,
-         "--dtype", "f32"],
-        check=True,
-    )
-    return check_adapter.check(adapter, base, ids, logits)
+def check_continued(engine, run):
+    engine.train(run["base"], run["data"], "--init-adapter", common.FIXTURES / run["init_adapter"],
+                 "--no-shuffle", "--dtype", "f32", *option_flags(run["options"]))
+    return engine.compare(run["base"])
+
+
+def check_new(engine, case):
+    base, options = case
+    engine.train(base, "sft/rows.jsonl", "--max-steps", 10, "--learning-rate", 0.02, *options)
+    return engine.compare(base)
+
+
+def check_saved(engine, case):
+    name, options = case
+    sft.make_adapter(name, options).save_pretrained(engine.adapter)
+    return engine.compare(sft.BASE)
+
+
+def check_refused(engine, case):
+    key, options = case
+    sft.make_adapter(key, options).save_pretrained(engine.adapter)
+    result = engine.run(*engine.logits_command(sft.BASE))
+    if result.returncode != 1 or key not in result.stderr:
+        raise SystemExit(f"{key}: expected exit code 1 and the key's name, got {result}")
+    return "refused"
+
+
+def cases():
+    runs = json.loads((common.FIXTURES / "sft" / "runs.json").read_text())
+    one_per_adapter = {run["init_adapter"]: run for run in reversed(runs)}
+    for run in one_per_adapter.values():
+        yield check_continued, run["name"], run
+    for name, case in NEW.items():
+        yield check_new, name, case
+    for name, options in SAVED.items():
+        yield check_saved, name, (name, options)
+    for key, options in REFUSED.items():
+        yield check_refused, key, (key, options)
 
 
 def main(sophia):
     common.set_up()
-    for run in one_run_per_adapter():
+    warnings.simplefilter("ignore")  # of peft, about adapters made to be refused
+    for check, name, case in cases():
         with tempfile.TemporaryDirectory() as scratch:
-            error = check(sophia, run, pathlib.Path(scratch))
-        print(f"{run['name']}: peft gives the same logits (largest error {error:.1e} of their range)")
+            said = check(Engine(sophia, pathlib.Path(scratch)), case)
+        print(f"{check.__name__.removeprefix('check_')} {name}: {said}", flush=True)
 
 
 if __name__ == "__main__":

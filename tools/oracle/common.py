@@ -18,12 +18,13 @@ SMOLLM2 = ROOT / ".deps" / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
 def set_up():
-    """Quiet libraries and the same bytes every time."""
+    """Quiet libraries and, with what make_fixtures sets before the imports, the same bytes everywhere."""
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     warnings.filterwarnings("ignore", category=FutureWarning)
     torch.manual_seed(0)
     torch.set_num_threads(1)
+    torch.backends.mkldnn.set_flags(_enabled=False)
     torch.use_deterministic_algorithms(True)
 
 

@@ -92,19 +92,19 @@ def expression_cases():
         yield case
 
 
-def write(name, header, cases):
+def write_cases(name, header, cases):
     rows = ",\n  ".join(json.dumps(case, ensure_ascii=False) for case in cases)
     head = "".join(f"{json.dumps(k)}: {json.dumps(v, ensure_ascii=False)},\n " for k, v in header.items())
     (FOLDER / name).write_text(f'{{{head}"cases": [\n  {rows}\n]}}\n')
 
 
-def main():
+def write():
     tokens = {"bos_token": "<s>", "eos_token": "</s>"}
     overrides = {name: family["tokens"] for name, family in FAMILIES.items() if "tokens" in family}
     header = {"tokens": tokens, "token_overrides": overrides, "conversations": CONVERSATIONS}
-    write("families.json", header, family_cases())
-    write("expressions.json", {"context": CONTEXT}, expression_cases())
+    write_cases("families.json", header, family_cases())
+    write_cases("expressions.json", {"context": CONTEXT}, expression_cases())
 
 
 if __name__ == "__main__":
-    main()
+    write()

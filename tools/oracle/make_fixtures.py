@@ -1,22 +1,36 @@
 #!/usr/bin/env python3
-"""Writes tests/fixtures from torch, transformers and peft: make_fixtures.py [PART...]
+"""Writes every folder of tests/fixtures: make_fixtures.py [PART...]
 
-Parts: llama, sft, generate, smollm2 (default: all, in this order). Seeds are fixed and nothing
-carries a time, so that on one machine a second run writes the same bytes.
+Parts: tokenizer, weights, jinja, llama, sft, generate, smollm2 (default: all, in this order). A second
+run, also on another processor, writes the same bytes.
 """
 
 import os
 import sys
 
+# Both torch's own kernels and MKL's otherwise differ by what the processor offers.
+os.environ["ATEN_CPU_CAPABILITY"] = "default"
+os.environ["MKL_CBWR"] = "COMPATIBLE"
 os.environ.setdefault("TQDM_DISABLE", "1")
 
 import common
 import generation
+import jinja_fixtures
 import llama_cases
 import sft
 import smollm2
+import tokenizer_fixtures
+import weight_fixtures
 
-PARTS = {"llama": llama_cases, "sft": sft, "generate": generation, "smollm2": smollm2}
+PARTS = {
+    "tokenizer": tokenizer_fixtures,
+    "weights": weight_fixtures,
+    "jinja": jinja_fixtures,
+    "llama": llama_cases,
+    "sft": sft,
+    "generate": generation,
+    "smollm2": smollm2,
+}
 
 
 def main(names):

@@ -111,11 +111,16 @@ def save_adapter(model, folder):
     common.write_tensors(folder / "adapter_model.safetensors", weights)
 
 
-def write_adapter(name, options, folder):
+def make_adapter(name, options):
+    """A new adapter on the base, for inference."""
     base = common.load_base(common.FIXTURES / BASE)
-    config = LoraConfig(task_type="CAUSAL_LM", lora_dropout=0.0, **options)
-    model = get_peft_model(base, config).eval()
+    model = get_peft_model(base, LoraConfig(task_type="CAUSAL_LM", **options)).eval()
     randomise(model, name)
+    return model
+
+
+def write_adapter(name, options, folder):
+    model = make_adapter(name, options)
     save_adapter(model, folder)
     ids = load_file(common.FIXTURES / BASE / "ids.safetensors")["ids"]
     common.write_tensors(folder / "logits.safetensors", {"logits": common.logits_of(model, ids)})

@@ -7,8 +7,6 @@ Reads corpus.jsonl there and writes
   sentencepiece.json      what the metadata of a GGUF file with a SentencePiece vocabulary holds
   smollm2.expected.json   cases for the vocabulary inside SmolLM2's GGUF file
   invalid_utf8.json       bytes in hexadecimal and how Python decodes them with errors="replace"
-
-Needs: pip install tokenizers sentencepiece gguf
 """
 
 import io
@@ -51,7 +49,7 @@ CORPUS = read_corpus()
 LATIN = [text for text in CORPUS if all(c < "\u0180" for c in text)]
 
 
-def write(name, value):
+def write_json(name, value):
     (FOLDER / name).write_text(json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n")
 
 
@@ -306,7 +304,7 @@ def write_sentencepiece():
         "cases": [None if "\0" in t else {"plain": sp.encode(t), "decoded": sp.decode(sp.encode(t))}
                   for t in CORPUS],
     }
-    write("sentencepiece.json", value)
+    write_json("sentencepiece.json", value)
 
 
 def smollm2():
@@ -331,22 +329,22 @@ def write_invalid_utf8():
         "f5808080", "f8888080", "80", "8080bf", "fe", "e2e282ac", "f0f09f9982", "c3c3a9", "efbfbd",
         "61c300ff", "20e2812020",
     ]
-    write(
+    write_json(
         "invalid_utf8.json",
         [{"hex": h, "text": bytes.fromhex(h).decode(errors="replace")} for h in samples],
     )
 
 
-def write_all():
+def write():
     for name, tokenizer, processor in variants():
         set_post_processor(tokenizer, processor)
         value = as_published(tokenizer, legacy_merges=name in ("gpt2", "smollm", "llama2"))
-        write(f"{name}.json", value)
-        write(f"{name}.expected.json", expect(Tokenizer.from_str(json.dumps(value))))
-    write("smollm2.expected.json", expect(smollm2()))
+        write_json(f"{name}.json", value)
+        write_json(f"{name}.expected.json", expect(Tokenizer.from_str(json.dumps(value))))
+    write_json("smollm2.expected.json", expect(smollm2()))
     write_sentencepiece()
     write_invalid_utf8()
 
 
 if __name__ == "__main__":
-    write_all()
+    write()

@@ -134,11 +134,11 @@ def write_dtypes(folder, random):
     save_file(widened, folder / "dtypes_f32.safetensors")
 
 
-def write(folder):
+def write(folder=FOLDER):
     folder.mkdir(parents=True, exist_ok=True)
     write_gguf(folder, np.random.default_rng(SEED))
     write_dtypes(folder, np.random.default_rng(SEED + 1))
 
 
 if __name__ == "__main__":
-    write(pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER)
+    write(*map(pathlib.Path, sys.argv[1:2]))
