@@ -62,6 +62,7 @@ train::TrainOptions OptionsFrom(const Values& values) {
     CheckAgainstAdapter(values, lora::ReadAdapterConfig(options.init_adapter));
   }
   options.dtype = DTypeOf(values);
+  options.packed = KeepsPacked(values);
   options.lora = {.rank = values.Integer("lora_r"),
                   .alpha = values.Number("lora_alpha"),
                   .dropout = values.Number("lora_dropout"),

@@ -48,7 +48,7 @@ class CausalLm {
   virtual const ModelSizes& sizes() const = 0;
   virtual ForwardResult Forward(const ForwardInputs& inputs) const = 0;
   // The weight of the vocabulary head, [V, D].
-  virtual const Tensor& Head() const = 0;
+  virtual Tensor Head() const = 0;
 
   // hidden: [..., D] -> f32 [..., V].
   Tensor Logits(const Tensor& hidden) const;

@@ -72,7 +72,7 @@ ForwardResult Llama::Forward(const ForwardInputs& inputs) const {
   return result;
 }
 
-const Tensor& Llama::Head() const {
+Tensor Llama::Head() const {
   return config_.tied_embeddings ? embed_tokens_.weight().value() : lm_head_.value();
 }
 

@@ -46,7 +46,7 @@ class Llama : public CausalLm {
 
   const ModelSizes& sizes() const override { return config_; }
   ForwardResult Forward(const ForwardInputs& inputs) const override;
-  const Tensor& Head() const override;
+  Tensor Head() const override;
 
  private:
   LlamaConfig config_;

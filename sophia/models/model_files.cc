@@ -40,22 +40,67 @@ io::Tokenizer ModelFiles::LoadTokenizer() const {
   return io::Tokenizer::FromGguf(io::ReadGgufTokenizer(gguf.metadata()), path_.string());
 }
 
-void ModelFiles::Read(const nn::ParamSpec& spec, int64_t layer, std::span<std::byte> out) const {
+std::string ModelFiles::NameOf(const nn::ParamSpec& spec, int64_t layer) const {
   const std::string path = spec.PathOf(layer);
-  const std::string name = is_gguf_ ? LlamaGgufName(path) : path;
+  return is_gguf_ ? LlamaGgufName(path) : path;
+}
+
+std::optional<int64_t> ModelFiles::PairedHeads(const std::string& path) const {
+  if (!is_gguf_) return std::nullopt;
+  const bool is_q = path.find("self_attn.q_proj") != std::string::npos;
+  const bool is_k = path.find("self_attn.k_proj") != std::string::npos;
+  if (!is_q && !is_k) return std::nullopt;
+  return Require<int64_t>(config_, is_q ? "num_attention_heads" : "num_key_value_heads",
+                          config_name());
+}
+
+nn::PackingRule ModelFiles::PackingRule() const {
+  if (!is_gguf_) return nullptr;
+  return [this](const nn::ParamSpec& spec) -> const quant::PackedFormat* {
+    const quant::PackedFormat* format = nullptr;
+    for (const int64_t layer : spec.PresentLayers()) {
+      const io::TensorInfo* info = tensors_->Find(NameOf(spec, layer));
+      if (info == nullptr || info->shape.dims != spec.dims) return nullptr;
+      const quant::PackedFormat* found = quant::FindPackedFormat(info->storage);
+      if (found == nullptr || (format != nullptr && found != format)) return nullptr;
+      format = found;
+    }
+    return quant::CanPack(*format, spec.dims) ? format : nullptr;
+  };
+}
+
+void ModelFiles::Read(const nn::ParamSpec& spec, int64_t layer, std::span<std::byte> out) const {
+  if (spec.packed.format != nullptr) return ReadPacked(spec, layer, out);
+  const std::string name = NameOf(spec, layer);
   const io::TensorInfo& info = tensors_->Get(name);
   if (info.shape.dims != spec.dims) {
     Fail(tensors_->path().string(), "expected '{}' of sizes {}, got {}", name, ToString(spec.dims),
          ToString(info.shape.dims));
   }
   tensors_->Read(name, spec.dtype, out);
-  if (!is_gguf_) return;
-  const bool is_q = path.find("self_attn.q_proj") != std::string::npos;
-  const bool is_k = path.find("self_attn.k_proj") != std::string::npos;
-  if (!is_q && !is_k) return;
-  const auto heads = Require<int64_t>(config_, is_q ? "num_attention_heads" : "num_key_value_heads",
-                                      config_name());
-  UnpairRows(out, heads, out.size() / static_cast<size_t>(spec.dims[0]));
+  if (const std::optional<int64_t> heads = PairedHeads(spec.path)) {
+    UnpairRows(out, *heads, out.size() / static_cast<size_t>(spec.dims[0]));
+  }
+}
+
+void ModelFiles::ReadPacked(const nn::ParamSpec& spec, int64_t layer,
+                            std::span<std::byte> out) const {
+  const std::string name = NameOf(spec, layer);
+  const nn::PackedArray& packed = spec.packed;
+  const Dims& dims = packed.unpacked.dims;
+  const auto pack = [&](std::span<const std::byte> blocks) {
+    quant::PackPart(*packed.format, packed.part, dims, blocks, out,
+                    fmt::format("{}: {}", tensors_->path().string(), name));
+  };
+  const std::span<const std::byte> stored = tensors_->Stored(name);
+  if (const std::optional<int64_t> heads = PairedHeads(spec.path)) {
+    std::vector<std::byte> rows(stored.begin(), stored.end());
+    UnpairRows(rows, *heads, rows.size() / static_cast<size_t>(dims[0]));
+    pack(rows);
+  } else {
+    pack(stored);
+  }
+  tensors_->Release(name);
 }
 
 }  // namespace sophia::models

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "sophia/base/json.h"
@@ -27,12 +28,21 @@ class ModelFiles {
 
   io::Tokenizer LoadTokenizer() const;
 
-  // Reads one layer of a parameter as `spec.dtype` into `out`. Throws Error when the file's tensor
-  // is missing or has another shape.
+  // Reads one layer of an array as `spec` describes it into `out`. Throws Error when the file's
+  // tensor is missing or has another shape.
   void Read(const nn::ParamSpec& spec, int64_t layer, std::span<std::byte> out) const;
+
+  // Keeps weights packed whose tensors are stored in one packed format in all layers; of folders
+  // none. Valid as long as this object stays where it is.
+  nn::PackingRule PackingRule() const;
 
  private:
   ModelFiles() = default;
+  // The file's name for a layer of a parameter.
+  std::string NameOf(const nn::ParamSpec& spec, int64_t layer) const;
+  // Heads whose rows a GGUF file keeps in pairs; nothing for other tensors.
+  std::optional<int64_t> PairedHeads(const std::string& path) const;
+  void ReadPacked(const nn::ParamSpec& spec, int64_t layer, std::span<std::byte> out) const;
 
   std::filesystem::path path_;
   Json config_;

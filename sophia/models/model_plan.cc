@@ -15,7 +15,7 @@ std::vector<Tensor> BindInputs(Graph& graph, nn::ParamTable& table) {
   for (const nn::ParamSpec& spec : table.specs()) {
     const Shape shape = spec.shape();
     tensors.push_back(
-        graph.AddInput(shape, {.name = spec.path, .sharding = graph.Replicated(shape)}));
+        graph.AddInput(shape, {.name = spec.name(), .sharding = graph.Replicated(shape)}));
   }
   table.Bind(tensors);
   return tensors;

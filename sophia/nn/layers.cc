@@ -14,7 +14,7 @@
 namespace sophia::nn {
 
 Linear::Linear(const ParamScope& scope, int64_t in, int64_t out, const LinearOptions& options)
-    : weight_(scope.Declare("weight", {out, in})) {
+    : weight_(scope.Declare("weight", {out, in}, {.may_pack = true})) {
   if (options.bias) bias_ = scope.Declare("bias", {out});
   extension_ = scope.policy().ExtendLinear(scope, in, out);
 }

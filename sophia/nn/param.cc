@@ -5,6 +5,7 @@
 
 #include "sophia/base/error.h"
 #include "sophia/base/strings.h"
+#include "sophia/graph/ops/gather_ops.h"
 
 namespace sophia::nn {
 
@@ -25,16 +26,43 @@ std::string ParamSpec::PathOf(int64_t layer) const {
   return ReplaceAll(path, "{}", std::to_string(layer));
 }
 
+std::string ParamSpec::name() const {
+  if (packed.format == nullptr) return path;
+  return fmt::format("{}/{}", path, packed.format->parts[packed.part].name);
+}
+
+int64_t ParamSpec::parameters() const {
+  if (packed.format == nullptr) return shape().elements();
+  return packed.part == 0 ? std::max<int64_t>(layers, 1) * packed.unpacked.elements() : 0;
+}
+
 const ParamSpec& Param::spec() const { return table_->specs()[index_]; }
 
-const Tensor& Param::value() const {
+std::vector<Tensor> Param::Parts() const {
+  std::vector<Tensor> parts;
+  for (size_t i = 0; i < spec().packed.format->parts.size(); ++i) {
+    parts.push_back(table_->value(index_ + i));
+  }
+  return parts;
+}
+
+Tensor Param::value() const {
   SOPHIA_CHECK(defined(), "value of an undeclared parameter");
-  return table_->value(index_);
+  const quant::PackedFormat* format = spec().packed.format;
+  if (format == nullptr) return table_->value(index_);
+  return quant::Unpack(*format, Parts(), spec().packed.unpacked.dtype);
+}
+
+Tensor Param::Rows(const Tensor& ids) const {
+  SOPHIA_CHECK(defined(), "rows of an undeclared parameter");
+  const quant::PackedFormat* format = spec().packed.format;
+  if (format == nullptr) return Take(table_->value(index_), ids, 0);
+  return quant::UnpackRows(*format, Parts(), ids, spec().packed.unpacked.dtype);
 }
 
 size_t ParamTable::Add(ParamSpec spec) {
   for (const ParamSpec& other : specs_) {
-    SOPHIA_CHECK(other.path != spec.path, "parameter '{}' is declared twice", spec.path);
+    SOPHIA_CHECK(other.name() != spec.name(), "parameter '{}' is declared twice", spec.name());
   }
   specs_.push_back(std::move(spec));
   return specs_.size() - 1;
@@ -71,14 +99,28 @@ ParamScope ParamScope::Layers(int64_t count) const {
 }
 
 Param ParamScope::Declare(std::string_view name, Dims dims, const ParamOptions& options) const {
-  const size_t index = table_->Add({.path = (*this / name).path(),
-                                    .dims = std::move(dims),
-                                    .layers = layers_,
-                                    .dtype = options.trainable ? options.dtype : policy_->dtype(),
-                                    .trainable = options.trainable,
-                                    .init = options.init,
-                                    .present_layers = options.present_layers});
-  return {table_, index};
+  ParamSpec spec{.path = (*this / name).path(),
+                 .dims = std::move(dims),
+                 .layers = layers_,
+                 .dtype = options.trainable ? options.dtype : policy_->dtype(),
+                 .trainable = options.trainable,
+                 .init = options.init,
+                 .present_layers = options.present_layers};
+  const quant::PackedFormat* format = nullptr;
+  if (options.may_pack && policy_->packing()) {
+    SOPHIA_CHECK(!spec.trainable, "parameter '{}' is trained and packed", spec.path);
+    format = policy_->packing()(spec);
+  }
+  if (format == nullptr) return {table_, table_->Add(std::move(spec))};
+  const size_t first = table_->specs().size();
+  const Shape unpacked{spec.dtype, spec.dims};
+  for (size_t part = 0; part < format->parts.size(); ++part) {
+    spec.packed = {.format = format, .part = part, .unpacked = unpacked};
+    spec.dims = quant::PartDims(*format, part, unpacked.dims);
+    spec.dtype = format->parts[part].dtype;
+    table_->Add(spec);
+  }
+  return {table_, first};
 }
 
 }  // namespace sophia::nn

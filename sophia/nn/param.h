@@ -1,12 +1,14 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "sophia/graph/tensor.h"
+#include "sophia/quant/packed_format.h"
 
 namespace sophia::nn {
 
@@ -18,7 +20,15 @@ enum class ParamInit : uint8_t {
                     // a=√5)
 };
 
-// One parameter of a model. Parameters of equal layers are one array with a leading dimension.
+// Says that an array is one part of a packed parameter.
+struct PackedArray {
+  const quant::PackedFormat* format = nullptr;  // nullptr: the array is the parameter itself
+  size_t part = 0;
+  Shape unpacked = {};  // of the whole parameter in one layer
+};
+
+// One array of a model's parameters. Equal layers share an array with a leading dimension. A packed
+// parameter is several specs of one path, one for each part of its format, in that order.
 struct ParamSpec {
   std::string path;    // as in published checkpoints; "{}" stands for the layer's number
   Dims dims;           // of one layer, in the order of the checkpoint
@@ -29,6 +39,7 @@ struct ParamSpec {
   // For a trainable parameter that only some layers have: these; the others' part of the array is
   // never used or saved. Empty: all layers.
   std::vector<int64_t> present_layers = {};
+  PackedArray packed = {};
 
   // The layers that have the parameter; {0} when it is not stacked.
   std::vector<int64_t> PresentLayers() const;
@@ -36,6 +47,10 @@ struct ParamSpec {
   Shape shape() const;
   // The path of one layer's tensor.
   std::string PathOf(int64_t layer) const;
+  // The path, with the part of a packed parameter: "….q_proj.weight/quants".
+  std::string name() const;
+  // Numbers that the array adds to the model; the first part of a packed parameter counts all.
+  int64_t parameters() const;
 };
 
 class ParamTable;
@@ -49,10 +64,14 @@ class Param {
   bool defined() const { return table_ != nullptr; }
   size_t index() const { return index_; }
   const ParamSpec& spec() const;
-  // In a layer's body: that layer's slice.
-  const Tensor& value() const;
+  // In a layer's body: that layer's slice. A packed parameter is unpacked, to the policy's type.
+  Tensor value() const;
+  // value()'s rows at `ids`, integers [...] -> [..., in].
+  Tensor Rows(const Tensor& ids) const;
 
  private:
+  std::vector<Tensor> Parts() const;
+
   const ParamTable* table_ = nullptr;
   size_t index_ = 0;
 };
@@ -93,7 +112,10 @@ class LinearExtension {
   virtual Tensor Apply(const Tensor& x, const Tensor& y) const = 0;
 };
 
-// Decisions that models leave open: types of weights and activations, what linear layers carry.
+// How a frozen weight is kept, given its spec as if it were not packed; nullptr: as that says.
+using PackingRule = std::function<const quant::PackedFormat*(const ParamSpec&)>;
+
+// Decisions that models leave open: types and storage of weights, what linear layers carry.
 class ParamPolicy {
  public:
   explicit ParamPolicy(DType dtype) : dtype_(dtype) {}
@@ -107,8 +129,12 @@ class ParamPolicy {
   virtual std::unique_ptr<LinearExtension> ExtendLinear(const ParamScope& scope, int64_t in,
                                                         int64_t out) const;
 
+  void set_packing(PackingRule rule) { packing_ = std::move(rule); }
+  const PackingRule& packing() const { return packing_; }
+
  private:
   DType dtype_;
+  PackingRule packing_;
 };
 
 struct ParamOptions {
@@ -116,6 +142,7 @@ struct ParamOptions {
   ParamInit init = ParamInit::kCheckpoint;
   DType dtype = DType::kF32;  // of trainable parameters; frozen ones follow the policy
   std::vector<int64_t> present_layers = {};
+  bool may_pack = false;  // frozen weights [rows, in] that are read by value() or Rows()
 };
 
 // A place in the model's tree of names, with the policies that hold there.

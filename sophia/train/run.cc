@@ -48,6 +48,7 @@ TrainingRun::TrainingRun(TrainOptions options, TrainEnvironment environment,
   }
   options_.Check();
   auto policy = std::make_unique<lora::LoraPolicy>(options_.dtype, options_.lora);
+  if (options_.packed) policy->set_packing(files_.PackingRule());
   const lora::LoraPolicy& lora_policy = *policy;
   plan_ =
       std::make_unique<models::ModelPlan>(files_.config(), files_.config_name(), std::move(policy));
@@ -76,7 +77,8 @@ void TrainingRun::Compile() {
                        {.name = "train_step",
                         .device = environment_.device(),
                         .cache = environment_.cache ? &*environment_.cache : nullptr}));
-  // The compiler's working memory goes back to the system before the weights come.
+  // The compiler's working memory goes back to the system before the weights come, and what loading
+  // them took before the first step.
   malloc_trim(0);
 }
 
@@ -95,6 +97,7 @@ void TrainingRun::LoadWeights() {
   state_.push_back(pjrt::Buffer::FromHost(device, {DType::kS32, {}}, std::vector<int32_t>{0}));
   seed_.push_back(pjrt::Buffer::FromHost(device, {DType::kU64, {}},
                                          std::vector<uint64_t>{options_.seed << 32}));
+  malloc_trim(0);
   load_seconds_ = SecondsSince(start);
 }
 

@@ -62,7 +62,7 @@ void Describe(const TrainingRun& run, std::FILE* console) {
   int64_t frozen = 0;
   int64_t trainable = 0;
   for (const nn::ParamSpec& spec : run.specs()) {
-    (spec.trainable ? trainable : frozen) += spec.shape().elements();
+    (spec.trainable ? trainable : frozen) += spec.parameters();
   }
   const Dataset& data = run.dataset();
   fmt::print(console, "data: {} examples", data.examples.size());
