@@ -8,6 +8,7 @@
 #include "sophia/base/error.h"
 #include "sophia/lora/peft.h"
 #include "sophia/models/weights.h"
+#include "sophia/train/setup.h"
 
 namespace sophia::train {
 namespace {
@@ -47,13 +48,7 @@ TrainingRun::TrainingRun(TrainOptions options, TrainEnvironment environment,
     options_.lora = lora::ReadAdapterConfig(options_.init_adapter);
   }
   options_.Check();
-  auto policy = std::make_unique<lora::LoraPolicy>(options_.dtype, options_.lora);
-  if (options_.packed) policy->set_packing(files_.PackingRule());
-  const lora::LoraPolicy& lora_policy = *policy;
-  plan_ =
-      std::make_unique<models::ModelPlan>(files_.config(), files_.config_name(), std::move(policy));
-  lora_policy.CheckTargets();
-  if (!options_.init_adapter.empty()) lora::CheckAdapter(options_.init_adapter, plan_->specs());
+  plan_ = BuildModel(options_, files_);
   dataset_ = LoadDataset(options_.data, EncoderFor(files_, plan_->model->sizes().vocab),
                          options_.max_length);
   shape_ = ShapeFor(dataset_, options_.batch, options_.gradient_accumulation_steps);
@@ -64,13 +59,9 @@ TrainingRun::TrainingRun(TrainOptions options, TrainEnvironment environment,
 }
 
 void TrainingRun::Compile() {
-  const optim::Schedule schedule = ScheduleOf(options_, total_steps_);
-  const StepProgram step = TraceStep(
-      *plan_, {.shape = shape_,
-               .optimizer = OptimizerOf(options_, schedule),
-               .schedule = schedule,
-               .remat = options_.gradient_checkpointing ? Remat::Nothing() : SaveProducts(),
-               .norm_groups = norm_groups_});
+  StepOptions step_options = StepOptionsOf(options_, shape_, total_steps_);
+  step_options.norm_groups = norm_groups_;
+  const StepProgram step = TraceStep(*plan_, step_options);
   slots_ = step.slots;
   program_ = std::make_unique<Program>(
       Program::Compile(*environment_.client, *step.graph,

@@ -1,0 +1,89 @@
+#include "sophia/cli/train_options.h"
+
+#include <cmath>
+
+#include "sophia/base/strings.h"
+#include "sophia/cli/engine.h"
+#include "sophia/cli/project.h"
+#include "sophia/lora/peft.h"
+
+namespace sophia::cli {
+namespace {
+
+// PEFT takes a list of names or one regular expression; names have none of its special characters
+// but the dot.
+lora::Targets TargetsOf(const std::string& text) {
+  constexpr std::string_view kOnlyInExpressions = "\\^$*+?()[]{}|";
+  if (text == "all-linear" || text.find_first_of(kOnlyInExpressions) != std::string::npos) {
+    return text;
+  }
+  std::vector<std::string> names;
+  for (const std::string& name : Split(text, ',')) {
+    if (!Trim(name).empty()) names.emplace_back(Trim(name));
+  }
+  return names;
+}
+
+// The adapter decides the LoRA options; saying something else beside it is an error.
+void CheckAgainstAdapter(const Values& values, const lora::LoraConfig& adapter) {
+  const auto check = [&](std::string_view key, double of_adapter) {
+    if (values.Has(key) && std::abs(values.Number(key) - of_adapter) > 1e-9) {
+      throw UsageError(fmt::format("--{}: expected {} as --init-adapter has it, or nothing, got {}",
+                                   Dashed(key), of_adapter, values.Number(key)));
+    }
+  };
+  check("lora_r", static_cast<double>(adapter.rank));
+  check("lora_alpha", adapter.alpha);
+  check("lora_dropout", adapter.dropout);
+  for (const char* key : {"lora_target_modules", "use_rslora"}) {
+    if (values.Has(key)) {
+      throw UsageError(fmt::format("expected --{} or --init-adapter, got both", Dashed(key)));
+    }
+  }
+}
+
+// The proof takes the demo's model and rows where nothing is said.
+std::string Given(const Values& values, std::string_view key) {
+  if (values.Has(key) || values.command() != kProve) return values.NeedText(key);
+  const auto found = key == "data" ? FindInProject("examples/demo/train.jsonl")
+                                   : FindInProject(".deps/models/SmolLM2-135M-Instruct.Q4_1.gguf");
+  return found ? found->string() : values.NeedText(key);
+}
+
+}  // namespace
+
+train::TrainOptions TrainOptionsFrom(const Values& values) {
+  train::TrainOptions options;
+  options.model = Given(values, "model_name_or_path");
+  options.data = Given(values, "data");
+  options.init_adapter = values.Text("init_adapter");
+  if (!options.init_adapter.empty()) {
+    CheckAgainstAdapter(values, lora::ReadAdapterConfig(options.init_adapter));
+  }
+  options.dtype = DTypeOf(values);
+  options.packed = KeepsPacked(values);
+  options.lora = {.rank = values.Integer("lora_r"),
+                  .alpha = values.Number("lora_alpha"),
+                  .dropout = values.Number("lora_dropout"),
+                  .targets = TargetsOf(values.Text("lora_target_modules")),
+                  .rs_lora = values.Flag("use_rslora")};
+  options.optimizer =
+      values.Text("optim") == "sgd" ? train::OptimizerKind::kSgd : train::OptimizerKind::kAdamW;
+  options.adam = {.b1 = values.Number("adam_beta1"),
+                  .b2 = values.Number("adam_beta2"),
+                  .eps = values.Number("adam_epsilon")};
+  options.learning_rate = values.Number("learning_rate");
+  options.lr_scheduler = optim::ScheduleKindFromName(values.Text("lr_scheduler_type"));
+  options.warmup_steps = values.Integer("warmup_steps");
+  options.weight_decay = values.Number("weight_decay");
+  options.max_grad_norm = values.Number("max_grad_norm");
+  options.batch = values.Integer("per_device_train_batch_size");
+  options.gradient_accumulation_steps = values.Integer("gradient_accumulation_steps");
+  options.max_length = values.Integer("max_length");
+  options.shuffle = values.Flag("shuffle");
+  options.gradient_checkpointing = values.Flag("gradient_checkpointing");
+  options.seed = static_cast<uint64_t>(values.Integer("seed"));
+  return options;
+}
+
+}  // namespace sophia::cli

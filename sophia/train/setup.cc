@@ -1,0 +1,28 @@
+#include "sophia/train/setup.h"
+
+#include "sophia/lora/peft.h"
+
+namespace sophia::train {
+
+std::unique_ptr<models::ModelPlan> BuildModel(const TrainOptions& options,
+                                              const models::ModelFiles& files) {
+  auto policy = std::make_unique<lora::LoraPolicy>(options.dtype, options.lora);
+  if (options.packed) policy->set_packing(files.PackingRule());
+  const lora::LoraPolicy& lora_policy = *policy;
+  auto plan =
+      std::make_unique<models::ModelPlan>(files.config(), files.config_name(), std::move(policy));
+  lora_policy.CheckTargets();
+  if (!options.init_adapter.empty()) lora::CheckAdapter(options.init_adapter, plan->specs());
+  return plan;
+}
+
+StepOptions StepOptionsOf(const TrainOptions& options, const BatchShape& shape,
+                          int64_t total_steps) {
+  const optim::Schedule schedule = ScheduleOf(options, total_steps);
+  return {.shape = shape,
+          .optimizer = OptimizerOf(options, schedule),
+          .schedule = schedule,
+          .remat = options.gradient_checkpointing ? Remat::Nothing() : SaveProducts()};
+}
+
+}  // namespace sophia::train

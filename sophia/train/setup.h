@@ -1,0 +1,21 @@
+#pragma once
+
+#include <memory>
+
+#include "sophia/models/model_files.h"
+#include "sophia/models/model_plan.h"
+#include "sophia/train/options.h"
+#include "sophia/train/step.h"
+
+namespace sophia::train {
+
+// The structure of a run's model: adapters and the storage of weights as the options say. `files`
+// must outlive it. Throws Error for target modules that match nothing.
+std::unique_ptr<models::ModelPlan> BuildModel(const TrainOptions& options,
+                                              const models::ModelFiles& files);
+
+// How a run of `total_steps` traces its step for batches of `shape`.
+StepOptions StepOptionsOf(const TrainOptions& options, const BatchShape& shape,
+                          int64_t total_steps);
+
+}  // namespace sophia::train
