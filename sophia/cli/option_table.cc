@@ -1,4 +1,6 @@
+#include <algorithm>
 #include <array>
+#include <limits>
 
 #include "sophia/cli/options.h"
 
@@ -19,6 +21,16 @@ constexpr std::string_view kInput = "Input";
 constexpr std::string_view kSampling = "Sampling";
 constexpr std::string_view kMachine = "Machine";
 
+// Sizes multiply: below this bound, the product of three stays within 64 bits.
+constexpr double kLargestSize = 1 << 20;
+constexpr Range kSize = From(1, kLargestSize);
+// Steps are counted in 32 bits.
+constexpr double kMostSteps = std::numeric_limits<int32_t>::max();
+constexpr Range kStepsOrNone = {.low = 1, .high = kMostSteps, .also = -1};
+constexpr Range kEpochs = {.low = 0, .high = 1e6, .low_open = true};
+constexpr Range kShareBelowAll = {.low = 0, .high = 1, .high_open = true};
+constexpr Range kShareAboveNone = {.low = 0, .high = 1, .low_open = true};
+
 constexpr auto kOptions = std::to_array<OptionSpec>({
     {kTraining, kModel, "config", "", kText, "FILE.yaml", "",
      "these options as keys of a YAML file; flags win over it"},
@@ -32,43 +44,49 @@ constexpr auto kOptions = std::to_array<OptionSpec>({
      "start from this PEFT adapter, which also sets the LoRA options"},
     {kTalking | kLogits, kModel, "adapter", "", kText, "FOLDER", "", "PEFT adapter to apply"},
     {kInspect, kModel, "path", "", kText, "PATH", "",
-     "model folder, adapter folder, GGUF or safetensors file", 0, true},
+     "model folder, adapter folder, GGUF or safetensors file", Range(), true},
     {kInspect, kModel, "tensors", "", kFlag, "", "false", "list every tensor"},
 
-    {kTraining, kLora, "lora_r", "r lora_rank", kInteger, "N", "16", "rank", 1},
-    {kTraining, kLora, "lora_alpha", "", kNumber, "X", "32", "scale of the adapter times rank", 0},
+    {kTraining, kLora, "lora_r", "r lora_rank", kInteger, "N", "16", "rank", kSize},
+    {kTraining, kLora, "lora_alpha", "", kNumber, "X", "32", "scale of the adapter times rank",
+     Above(0)},
     {kTraining, kLora, "lora_dropout", "", kNumber, "X", "0", "of the adapter's input in training",
-     0},
+     kShareBelowAll},
     {kTraining, kLora, "lora_target_modules", "target_modules", kTextOrList, "NAMES", "all-linear",
      "names separated by commas, a regular expression, or all-linear"},
     {kTraining, kLora, "use_rslora", "", kFlag, "", "false", "scale by alpha / sqrt(rank)"},
 
     {kTraining, kOptimiser, "optim", "", kText, "adamw_torch|sgd", "adamw_torch",
      "AdamW, or SGD without momentum"},
-    {kTraining, kOptimiser, "learning_rate", "lr", kNumber, "X", "2e-4", "at its peak", 0},
+    {kTraining, kOptimiser, "learning_rate", "lr", kNumber, "X", "2e-4", "at its peak", AtLeast(0)},
     {kTraining, kOptimiser, "lr_scheduler_type", "", kText,
      "linear|cosine|constant|constant_with_warmup", "linear", "how the learning rate falls"},
-    {kTraining, kOptimiser, "warmup_steps", "", kInteger, "N", "0", "of rising learning rate", 0},
+    {kTraining, kOptimiser, "warmup_steps", "", kInteger, "N", "0", "of rising learning rate",
+     From(0, kMostSteps)},
     {kTraining, kOptimiser, "weight_decay", "", kNumber, "X", "0",
-     "a step, times the learning rate", 0},
-    {kTraining, kOptimiser, "max_grad_norm", "", kNumber, "X", "1", "gradient clipping; 0: off", 0},
-    {kTraining, kOptimiser, "adam_beta1", "", kNumber, "X", "0.9", "decay of the first moment", 0},
+     "a step, times the learning rate", AtLeast(0)},
+    {kTraining, kOptimiser, "max_grad_norm", "", kNumber, "X", "1", "gradient clipping; 0: off",
+     AtLeast(0)},
+    {kTraining, kOptimiser, "adam_beta1", "", kNumber, "X", "0.9", "decay of the first moment",
+     kShareBelowAll},
     {kTraining, kOptimiser, "adam_beta2", "", kNumber, "X", "0.999", "decay of the second moment",
-     0},
+     kShareBelowAll},
     {kTraining, kOptimiser, "adam_epsilon", "", kNumber, "X", "1e-8", "added to the denominator",
-     0},
+     AtLeast(0)},
 
-    {kTrain, kSteps, "max_steps", "", kInteger, "N", "-1", "-1: num_train_epochs counts", -1},
-    {kTrain, kSteps, "num_train_epochs", "", kNumber, "X", "3", "times through the data", 0},
+    {kTrain, kSteps, "max_steps", "", kInteger, "N", "-1", "-1: num_train_epochs counts",
+     kStepsOrNone},
+    {kTrain, kSteps, "num_train_epochs", "", kNumber, "X", "3", "times through the data", kEpochs},
     {kTraining, kSteps, "per_device_train_batch_size", "batch_size", kInteger, "N", "8",
-     "rows a micro-batch", 1},
+     "rows a micro-batch", kSize},
     {kTraining, kSteps, "gradient_accumulation_steps", "", kInteger, "N", "1",
-     "micro-batches a step", 1},
+     "micro-batches a step", kSize},
     {kTraining, kSteps, "max_length", "max_seq_length", kInteger, "N", "1024",
-     "longer rows are cut to this many tokens", 2},
+     "longer rows are cut to this many tokens", From(2, kLargestSize)},
     {kTraining, kSteps, "shuffle", "", kFlag, "", "true",
      "deal out the rows in another order each epoch"},
-    {kTraining, kSteps, "seed", "", kInteger, "N", "42", "of first values, order and dropout", 0},
+    {kTraining, kSteps, "seed", "", kInteger, "N", "42", "of first values, order and dropout",
+     AtLeast(0)},
     {kTraining, kSteps, "gradient_checkpointing", "", kFlag, "", "false",
      "compute activations again instead of keeping them"},
 
@@ -94,15 +112,18 @@ constexpr auto kOptions = std::to_array<OptionSpec>({
      "its integer tensor ids [B, S]"},
     {kLogits, kInput, "out", "output", kText, "FILE.safetensors", "", "gets logits, f32 [B, S, V]"},
 
-    {kTalking, kSampling, "max_new_tokens", "", kInteger, "N", "256", "end after this many", 1},
-    {kTalking, kSampling, "temperature", "", kNumber, "X", "0", "0: the most likely token", 0},
-    {kTalking, kSampling, "top_k", "", kInteger, "N", "0", "of the k most likely; 0: all", 0},
-    {kTalking, kSampling, "top_p", "", kNumber, "X", "1", "of the most likely that reach p", 0},
-    {kTalking, kSampling, "seed", "", kInteger, "N", "42", "same seed, same text", 0},
+    {kTalking, kSampling, "max_new_tokens", "", kInteger, "N", "256", "end after this many", kSize},
+    {kTalking, kSampling, "temperature", "", kNumber, "X", "0", "0: the most likely token",
+     AtLeast(0)},
+    {kTalking, kSampling, "top_k", "", kInteger, "N", "0", "of the k most likely; 0: all",
+     AtLeast(0)},
+    {kTalking, kSampling, "top_p", "", kNumber, "X", "1", "of the most likely that reach p",
+     kShareAboveNone},
+    {kTalking, kSampling, "seed", "", kInteger, "N", "42", "same seed, same text", AtLeast(0)},
     {kGenerate, kSampling, "per_device_eval_batch_size", "batch_size", kInteger, "N", "8",
-     "rows of --data answered together", 1},
+     "rows of --data answered together", kSize},
     {kChat, kSampling, "max_length", "max_seq_length", kInteger, "N", "2048",
-     "tokens that the conversation may have", 2},
+     "tokens that the conversation may have", From(2, kLargestSize)},
 
     {kTraining | kTalking, kMachine, "dtype", "torch_dtype", kText, "f32|bf16|float32|bfloat16",
      "bf16", "of the base model; adapters are f32"},
@@ -117,6 +138,12 @@ constexpr auto kOptions = std::to_array<OptionSpec>({
     {kRunning | kDoctor, kMachine, "plugin", "", kText, "FILE.so", "",
      "PJRT plugin to use; else $SOPHIA_PJRT_PLUGIN, else a search"},
 });
+
+constexpr bool HasRange(const OptionSpec& spec) {
+  const bool is_number = spec.type == kInteger || spec.type == kNumber;
+  return !is_number || spec.range.low > -std::numeric_limits<double>::infinity();
+}
+static_assert(std::ranges::all_of(kOptions, HasRange), "a number needs a range");
 
 }  // namespace
 

@@ -20,14 +20,14 @@ std::optional<T> Parse(const std::string& text) {
   return value;
 }
 
-std::string_view Expected(OptionType type) {
-  switch (type) {
+std::string Expected(const OptionSpec& spec) {
+  switch (spec.type) {
     case OptionType::kFlag:
       return "true or false";
     case OptionType::kInteger:
-      return "an integer";
+      return "an integer " + spec.range.ToString();
     case OptionType::kNumber:
-      return "a number";
+      return "a number " + spec.range.ToString();
     case OptionType::kText:
       return "a text";
     case OptionType::kTextOrList:
@@ -36,25 +36,31 @@ std::string_view Expected(OptionType type) {
   return "";
 }
 
-[[noreturn]] void Refuse(std::string_view where, std::string_view expected, const Json& got) {
-  throw UsageError(fmt::format("{}: expected {}, got {}", where, expected, Dump(got)));
+// JSON has no text for numbers that are not finite.
+std::string AsText(const Json& value) {
+  return value.is_number_float() ? fmt::format("{}", value.get<double>()) : Dump(value);
 }
 
-Json JoinedTexts(const Json& list, std::string_view where) {
+[[noreturn]] void Refuse(const OptionSpec& spec, std::string_view where, const Json& got) {
+  throw UsageError(fmt::format("{}: expected {}, got {}", where, Expected(spec), AsText(got)));
+}
+
+Json JoinedTexts(const OptionSpec& spec, const Json& list, std::string_view where) {
   std::vector<std::string> texts;
   for (const Json& item : list) {
-    if (!item.is_string()) Refuse(where, Expected(OptionType::kTextOrList), list);
+    if (!item.is_string()) Refuse(spec, where, list);
     texts.push_back(item.get<std::string>());
   }
   return Join(texts, ",");
 }
 
-void CheckRange(const OptionSpec& spec, const Json& value, std::string_view where) {
-  if (value.is_number()) {
-    const auto number = value.get<double>();
-    if (!std::isfinite(number)) Refuse(where, "a finite number", value);
-    if (number < spec.minimum) Refuse(where, fmt::format("at least {}", spec.minimum), value);
-  }
+// Programs compute with 32-bit numbers.
+bool IsAllowed(const OptionSpec& spec, const Json& number) {
+  const auto value = number.get<double>();
+  return std::isfinite(static_cast<float>(value)) && spec.range.Contains(value);
+}
+
+void CheckChoice(const OptionSpec& spec, const Json& value, std::string_view where) {
   if (spec.value.find('|') == std::string_view::npos) return;
   constexpr std::string_view kIndex = "[:N]";
   const bool takes_index = spec.value.ends_with(kIndex);
@@ -132,9 +138,11 @@ Json ValueFromText(const OptionSpec& spec, const std::string& text, std::string_
 }
 
 Json ValueFromYaml(const OptionSpec& spec, const Json& value, std::string_view where) {
-  if (spec.type == OptionType::kTextOrList && value.is_array()) return JoinedTexts(value, where);
-  if (!IsOf(spec.type, value)) Refuse(where, Expected(spec.type), value);
-  CheckRange(spec, value, where);
+  if (spec.type == OptionType::kTextOrList && value.is_array())
+    return JoinedTexts(spec, value, where);
+  if (!IsOf(spec.type, value)) Refuse(spec, where, value);
+  if (value.is_number() && !IsAllowed(spec, value)) Refuse(spec, where, value);
+  CheckChoice(spec, value, where);
   return value;
 }
 

@@ -2,7 +2,6 @@
 
 #include <cstdint>
 #include <functional>
-#include <limits>
 #include <map>
 #include <span>
 #include <stdexcept>
@@ -11,6 +10,7 @@
 #include <vector>
 
 #include "sophia/base/json.h"
+#include "sophia/cli/range.h"
 
 namespace sophia::cli {
 
@@ -53,7 +53,7 @@ struct OptionSpec {
   std::string_view value;
   std::string_view fallback;  // the value when not given; empty: none
   std::string_view help;
-  double minimum = -std::numeric_limits<double>::infinity();  // of numbers
+  Range range = {};  // of numbers
   bool positional = false;
 };
 
@@ -68,8 +68,8 @@ std::vector<std::string> NamesOf(const OptionSpec& spec);
 std::string Dashed(std::string_view name);
 std::string Underscored(std::string_view name);
 
-// A value from the command line or a YAML file as the option's type. Throws UsageError naming
-// `where`, what was expected and what came.
+// A value from the command line or a YAML file as the option's type and within its range. Throws
+// UsageError: "`where`: expected an integer of at least 1, got 0".
 Json ValueFromText(const OptionSpec& spec, const std::string& text, std::string_view where);
 Json ValueFromYaml(const OptionSpec& spec, const Json& value, std::string_view where);
 

@@ -130,6 +130,11 @@ TEST(TrainOptionsTest, RangesAreChecked) {
               ThrowsMessage<Error>("[per_device_train_batch_size] expected a value of at least 1, "
                                    "got 0"));
   options.batch = 1;
+  options.adam.b2 = 1;
+  EXPECT_THAT(
+      [&] { options.Check(); },
+      ThrowsMessage<Error>("[adam_beta2] expected a value of at least 0 and below 1, got 1"));
+  options.adam.b2 = 0.999;
   options.max_steps = 0;
   EXPECT_THROW(options.Check(), Error);
 }

@@ -1,5 +1,7 @@
 #include "sophia/train/options.h"
 
+#include <utility>
+
 #include "sophia/base/error.h"
 
 namespace sophia::train {
@@ -14,6 +16,12 @@ void TrainOptions::Check() const {
   at_least("warmup_steps", warmup_steps, int64_t{0});
   at_least("weight_decay", weight_decay, 0.0);
   at_least("max_grad_norm", max_grad_norm, 0.0);
+  at_least("adam_epsilon", adam.eps, 0.0);
+  for (const auto& [name, beta] : {std::pair("adam_beta1", adam.b1), {"adam_beta2", adam.b2}}) {
+    if (!(beta >= 0 && beta < 1)) {
+      Fail(name, "expected a value of at least 0 and below 1, got {}", beta);
+    }
+  }
   at_least("per_device_train_batch_size", batch, int64_t{1});
   at_least("gradient_accumulation_steps", gradient_accumulation_steps, int64_t{1});
   at_least("max_length", max_length, int64_t{2});
