@@ -154,11 +154,11 @@ std::vector<Tensor> Reference(const FlashOptions& o, const Sizes& s, std::span<c
 }  // namespace
 
 FlashOutput FlashForward(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& segments,
-                         const FlashOptions& options) {
+                         const KernelTarget& target, const FlashOptions& options) {
   FlashOptions o = options;
   const Sizes sizes = SizesFor(q, k, v, o);
   std::vector<Tensor> inputs = {q, k, v};
-  if (o.mode == pallas::Mode::kReference) {
+  if (target.mode == pallas::Mode::kReference) {
     if (segments.defined()) inputs.push_back(segments);
     const std::vector<Tensor> results = Reference(o, sizes, inputs);
     return {results[0], results[1]};
@@ -168,25 +168,25 @@ FlashOutput FlashForward(const Tensor& q, const Tensor& k, const Tensor& v, cons
   const std::vector<Tensor> results =
       pallas::PallasCall(ForwardSpec(o, sizes, q.dtype(), segments.defined()),
                          [&](const KernelRefs& r) { ForwardBody(o, sizes, r); }, inputs,
-                         {.mode = o.mode, .chip = o.chip});
+                         {.mode = target.mode, .chip = target.chip});
   return {SliceAxis(results[0], 2, 0, sizes.length), SliceAxis(results[1], 3, 0, sizes.length)};
 }
 
 Tensor FlashAttention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& segments,
-                      const FlashOptions& options) {
-  if (options.mode == pallas::Mode::kReference) {
-    return FlashForward(q, k, v, segments, options).out;
+                      const KernelTarget& target, const FlashOptions& options) {
+  if (target.mode == pallas::Mode::kReference) {
+    return FlashForward(q, k, v, segments, target, options).out;
   }
   return CustomVjp(
       {q, k, v},
       [&](std::span<const Tensor> p) -> CustomVjpOutput {
-        const FlashOutput forward = FlashForward(p[0], p[1], p[2], segments, options);
+        const FlashOutput forward = FlashForward(p[0], p[1], p[2], segments, target, options);
         std::vector<Tensor> residuals = {p[0], p[1], p[2], forward.out, forward.log_sum};
         if (segments.defined()) residuals.push_back(segments);
         return {.outputs = {forward.out}, .residuals = std::move(residuals)};
       },
-      [options](std::span<const Tensor> saved, std::span<const Tensor> grads) {
-        return flash::Backward(options, saved[0], saved[1], saved[2],
+      [target, options](std::span<const Tensor> saved, std::span<const Tensor> grads) {
+        return flash::Backward(target, options, saved[0], saved[1], saved[2],
                                saved.size() > 5 ? saved[5] : Tensor(), {saved[3], saved[4]},
                                grads[0]);
       })[0];

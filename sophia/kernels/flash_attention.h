@@ -1,6 +1,6 @@
 #pragma once
 
-#include "sophia/pallas/pallas_call.h"
+#include "sophia/kernels/kernel_target.h"
 
 namespace sophia::kernels {
 
@@ -11,8 +11,6 @@ struct FlashOptions {
   double soft_cap = 0;    // scores become cap · tanh(scores / cap); 0: they stay
   int64_t block_q = 256;  // queries a program, a multiple of 128
   int64_t block_k = 512;  // keys a step, a multiple of 128
-  pallas::Mode mode = pallas::Mode::kInterpret;
-  std::optional<pallas::Chip> chip = std::nullopt;
 };
 
 // Attention with online softmax, block by block, so that no [T, T] array exists
@@ -29,7 +27,7 @@ struct FlashOptions {
 // of [block_q, 128]. Products take the operands' type and accumulate in f32; the softmax is f32.
 // Mode kReference is plain attention, which does make [T, T].
 Tensor FlashAttention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& segments,
-                      const FlashOptions& options);
+                      const KernelTarget& target, const FlashOptions& options);
 
 // The forward kernel alone, with what its gradient needs; it has no gradient itself.
 struct FlashOutput {
@@ -38,6 +36,6 @@ struct FlashOutput {
                    // 128 lanes
 };
 FlashOutput FlashForward(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& segments,
-                         const FlashOptions& options);
+                         const KernelTarget& target, const FlashOptions& options);
 
 }  // namespace sophia::kernels

@@ -20,6 +20,7 @@ using enum pallas::DimensionSemantics;
 struct Operands {
   std::vector<Tensor> inputs;
   bool has_segments;
+  pallas::CallOptions call;
 };
 
 // Weights P and gradients dS of the scores of one pair of blocks, keys first: f32 [block_k,
@@ -110,7 +111,7 @@ Tensor QueryGradient(const FlashOptions& o, const Sizes& s, const Operands& oper
       r.out[0].At({0, 0}).Store(pallas::Convert(sum.Load(), r.out[0].dtype()));
     });
   };
-  return pallas::PallasCall(spec, body, operands.inputs, {.mode = o.mode, .chip = o.chip})[0];
+  return pallas::PallasCall(spec, body, operands.inputs, operands.call)[0];
 }
 
 std::vector<Tensor> KeyGradients(const FlashOptions& o, const Sizes& s, const Operands& operands) {
@@ -150,19 +151,21 @@ std::vector<Tensor> KeyGradients(const FlashOptions& o, const Sizes& s, const Op
       r.out[1].At({0, 0}).Store(pallas::Convert(dv.Load(), r.out[1].dtype()));
     });
   };
-  return pallas::PallasCall(spec, body, operands.inputs, {.mode = o.mode, .chip = o.chip});
+  return pallas::PallasCall(spec, body, operands.inputs, operands.call);
 }
 
 }  // namespace
 
-std::vector<Tensor> Backward(const FlashOptions& options, const Tensor& q, const Tensor& k,
-                             const Tensor& v, const Tensor& segments, const FlashOutput& forward,
+std::vector<Tensor> Backward(const KernelTarget& target, const FlashOptions& options,
+                             const Tensor& q, const Tensor& k, const Tensor& v,
+                             const Tensor& segments, const FlashOutput& forward,
                              const Tensor& grad) {
   FlashOptions o = options;
   const Sizes sizes = SizesFor(q, k, v, o);
   const Tensor product = Convert(grad, DType::kF32) * Convert(forward.out, DType::kF32);
   const Tensor row_sum = Reshape(Sum(product, {-1}), {sizes.batch, sizes.heads, 1, sizes.length});
-  Operands operands{.has_segments = segments.defined()};
+  Operands operands{.has_segments = segments.defined(),
+                    .call = {.mode = target.mode, .chip = target.chip}};
   for (const Tensor& operand : {q, k, v, Convert(grad, q.dtype())}) {
     operands.inputs.push_back(PadTo(operand, 2, sizes.padded));
   }

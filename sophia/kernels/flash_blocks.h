@@ -46,8 +46,9 @@ Tensor PadTo(const Tensor& x, int64_t axis, int64_t size);
 Tensor SegmentRows(const Tensor& segments, const Sizes& sizes);
 
 // Gradients of q, k and v.
-std::vector<Tensor> Backward(const FlashOptions& options, const Tensor& q, const Tensor& k,
-                             const Tensor& v, const Tensor& segments, const FlashOutput& forward,
+std::vector<Tensor> Backward(const KernelTarget& target, const FlashOptions& options,
+                             const Tensor& q, const Tensor& k, const Tensor& v,
+                             const Tensor& segments, const FlashOutput& forward,
                              const Tensor& grad);
 
 }  // namespace sophia::kernels::flash

@@ -8,6 +8,8 @@
 namespace sophia::pallas {
 namespace {
 
+thread_local const CallObserver* observer = nullptr;
+
 std::vector<Tensor> CallReference(const KernelSpec& spec, const std::vector<Tensor>& inputs,
                                   const TensorFunction& reference, Loc loc) {
   if (reference == nullptr) {
@@ -27,6 +29,13 @@ std::vector<Tensor> CallReference(const KernelSpec& spec, const std::vector<Tens
 
 }  // namespace
 
+CallObserver::CallObserver(Callback callback)
+    : callback_(std::move(callback)), previous_(observer) {
+  observer = this;
+}
+
+CallObserver::~CallObserver() { observer = previous_; }
+
 std::optional<Mode> ModeFromName(std::string_view name) {
   if (name == "mosaic") return Mode::kMosaic;
   if (name == "interpret") return Mode::kInterpret;
@@ -42,8 +51,10 @@ std::vector<Tensor> PallasCall(const KernelSpec& spec, const KernelBody& body,
   for (const Tensor& input : inputs) shapes.push_back(input.shape());
   const Kernel kernel = TraceKernel(spec, body, shapes, options.chip, loc);
   const auto call = [&](const std::vector<Tensor>& operands) {
-    return options.mode == Mode::kMosaic ? MosaicCall(kernel, operands, loc)
-                                         : Interpret(kernel, operands, loc);
+    std::vector<Tensor> outputs = options.mode == Mode::kMosaic ? MosaicCall(kernel, operands, loc)
+                                                                : Interpret(kernel, operands, loc);
+    if (observer != nullptr) observer->callback()(kernel, operands, outputs);
+    return outputs;
   };
   if (options.vjp == nullptr) return call(inputs);
   return CustomVjp(

@@ -41,4 +41,22 @@ std::vector<Tensor> PallasCall(const KernelSpec& spec, const KernelBody& body,
                                const std::vector<Tensor>& inputs, const CallOptions& options,
                                Loc loc = Loc::current());
 
+// While it lives, PallasCall on this thread reports each kernel that it adds to a graph, in mode
+// mosaic or interpret, with its operands and results there. An observer hides those around it.
+class CallObserver {
+ public:
+  using Callback = std::function<void(const Kernel& kernel, std::span<const Tensor> inputs,
+                                      std::span<const Tensor> outputs)>;
+  explicit CallObserver(Callback callback);
+  ~CallObserver();
+  CallObserver(const CallObserver&) = delete;
+  CallObserver& operator=(const CallObserver&) = delete;
+
+  const Callback& callback() const { return callback_; }
+
+ private:
+  Callback callback_;
+  const CallObserver* previous_;
+};
+
 }  // namespace sophia::pallas

@@ -1,0 +1,37 @@
+"""Functions of sophia/kernels in JAX, by the names of the cases in tests/kernels: the longest prefix of a
+case's name decides. Each takes the case's inputs and returns the list of its outputs; gradients are
+jax.vjp's."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+F32 = jnp.float32
+
+
+def attention(q, k, v, segments=None, *, scale=0.125, causal=True, window=0, soft_cap=0.0):
+    """Masked attention with grouped queries; zero where a query sees no key."""
+    length = q.shape[2]
+    k, v = (jnp.repeat(x, q.shape[1] // x.shape[1], axis=1) for x in (k, v))
+    scores = jnp.einsum("bhqd,bhkd->bhqk", q.astype(F32), k.astype(F32)) * scale
+    if soft_cap:
+        scores = soft_cap * jnp.tanh(scores / soft_cap)
+    query, key = jnp.arange(length)[:, None], jnp.arange(length)[None, :]
+    visible = jnp.ones((1, 1, length, length), bool)
+    if causal:
+        visible &= key <= query
+    if window:
+        visible &= key > query - window
+    if segments is not None:
+        visible &= (segments[:, :, None] == segments[:, None, :])[:, None]
+    weights = jax.nn.softmax(jnp.where(visible, scores, -1e30), axis=-1) * visible
+    return [jnp.einsum("bhqk,bhkd->bhqd", weights, v.astype(F32)).astype(q.dtype)]
+
+
+REFERENCES = {
+    "flash": attention,
+    "flash_all_keys": functools.partial(attention, causal=False),
+    "flash_window": functools.partial(attention, window=100),
+    "flash_soft_cap": functools.partial(attention, soft_cap=0.5),
+}
