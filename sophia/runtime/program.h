@@ -5,6 +5,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "sophia/graph/graph.h"
@@ -19,6 +20,7 @@ namespace sophia {
 struct ProgramValue {
   std::string name;
   Shape shape;
+  Shape shard;  // the part that each device holds; `shape` itself where nothing splits it
 };
 
 struct CompileSettings {
@@ -40,9 +42,11 @@ class Program {
   const std::vector<ProgramValue>& inputs() const { return inputs_; }
   const std::vector<ProgramValue>& outputs() const { return outputs_; }
 
-  // One device. Throws Error naming the input when a buffer has another shape than traced.
+  // On one device, without waiting for the end. Throws Error naming the input when a buffer has
+  // another shape than traced or lies on another device.
   std::vector<pjrt::Buffer> Run(std::span<pjrt::Buffer* const> arguments) const;
-  // Several devices: arguments and results as [device][index], each device's shard.
+  // On every device: arguments and results as [device][index], each device's shard, devices in the
+  // order of executable().devices(). Throws Error as Run.
   std::vector<std::vector<pjrt::Buffer>> RunSharded(
       std::span<const std::vector<pjrt::Buffer*>> arguments) const;
 
@@ -51,9 +55,14 @@ class Program {
   bool from_cache() const { return from_cache_; }
 
  private:
-  explicit Program(pjrt::LoadedExecutable executable) : executable_(std::move(executable)) {}
+  explicit Program(pjrt::LoadedExecutable executable)
+      : executable_(std::move(executable)), devices_(executable_.devices()) {}
+
+  void CheckArguments(std::string_view where, size_t device,
+                      std::span<pjrt::Buffer* const> arguments) const;
 
   pjrt::LoadedExecutable executable_;
+  std::vector<pjrt::Device> devices_;
   std::vector<ProgramValue> inputs_;
   std::vector<ProgramValue> outputs_;
   double compile_seconds_ = 0;

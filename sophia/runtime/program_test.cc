@@ -16,6 +16,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::ThrowsMessage;
+using Floats = std::vector<float>;
 
 // y = 2 x + 1 in x's buffer.
 void TraceInPlace(Graph& graph) {
@@ -65,6 +66,60 @@ TEST(ProgramTest, WrongArgumentsAreNamed) {
               ThrowsMessage<Error>(HasSubstr("expected f32[2] for 'x', got f32[3]")));
   EXPECT_THAT([&] { program.Run({}); },
               ThrowsMessage<Error>(HasSubstr("expected 1 arguments, got 0")));
+}
+
+// y = 2 x + 1 over a mesh of two devices, which split x.
+Program CompileSharded(const pjrt::Client& client, int64_t size) {
+  Graph graph;
+  graph.set_mesh({{"data", 2}});
+  const Sharding split{.axes = {{"data"}}};
+  const Tensor x = graph.AddInput({DType::kF32, {size}}, {.name = "x", .sharding = split});
+  const Tracing tracing(graph);
+  graph.AddOutput(x * 2.0 + 1.0, {.name = "y", .sharding = split});
+  return Program::Compile(client, graph);
+}
+
+TEST(ShardedProgramTest, TakesAndGivesShards) {
+  const auto client = pjrt::CpuClient(2);
+  const Program program = CompileSharded(*client, 4);
+  EXPECT_EQ(program.inputs()[0].shape, (Shape{DType::kF32, {4}}));
+  EXPECT_EQ(program.inputs()[0].shard, (Shape{DType::kF32, {2}}));
+  const std::vector<pjrt::Device> devices = program.executable().devices();
+  pjrt::Buffer left = pjrt::Buffer::FromHost(devices[0], {DType::kF32, {2}}, Floats{1, 2});
+  pjrt::Buffer right = pjrt::Buffer::FromHost(devices[1], {DType::kF32, {2}}, Floats{3, 4});
+  const std::vector<std::vector<pjrt::Buffer*>> arguments = {{&left}, {&right}};
+  const auto results = program.RunSharded(arguments);
+  EXPECT_THAT(results[0][0].ToVector<float>(), ElementsAre(3, 5));
+  EXPECT_THAT(results[1][0].ToVector<float>(), ElementsAre(7, 9));
+  EXPECT_EQ(results[1][0].shape(), program.outputs()[0].shard);
+}
+
+TEST(ShardedProgramTest, WrongShardsAreNamed) {
+  const auto client = pjrt::CpuClient(2);
+  const Program program = CompileSharded(*client, 4);
+  const std::vector<pjrt::Device> devices = program.executable().devices();
+  pjrt::Buffer left = pjrt::Buffer::FromHost(devices[0], {DType::kF32, {2}}, Floats{1, 2});
+  pjrt::Buffer right = pjrt::Buffer::FromHost(devices[1], {DType::kF32, {2}}, Floats{3, 4});
+  pjrt::Buffer whole = pjrt::Buffer::FromHost(devices[1], {DType::kF32, {4}}, Floats{1, 2, 3, 4});
+  using Arguments = std::vector<std::vector<pjrt::Buffer*>>;
+  const auto refusal = [&](const Arguments& arguments) {
+    return MessageOf([&] { program.RunSharded(arguments); });
+  };
+  EXPECT_EQ(refusal({{&left}}), "[Program::RunSharded] expected the arguments of 2 devices, got 1");
+  EXPECT_EQ(refusal({{&left}, {}}), "[Program::RunSharded] expected 1 arguments, got 0");
+  EXPECT_EQ(refusal({{&left}, {&whole}}),
+            "[Program::RunSharded] expected f32[2] for 'x', got f32[4]");
+  EXPECT_EQ(refusal({{&left}, {&left}}),
+            "[Program::RunSharded] expected 'x' on CpuDevice(id=1), got it on CpuDevice(id=0)");
+  EXPECT_EQ(MessageOf([&] { program.Run(Arguments{{&left}}[0]); }),
+            "[Program::Run] expected a program of 1 device, got 2");
+}
+
+TEST(ShardedProgramTest, UnevenShardsAreRefused) {
+  const auto client = pjrt::CpuClient(2);
+  EXPECT_EQ(
+      MessageOf([&] { CompileSharded(*client, 3); }),
+      "[x] expected dimension 0 of f32[3] to be a multiple of the 2 devices of 'data', got 3");
 }
 
 TEST(CompileCacheTest, SecondCompileComesFromDiskAndDamageIsIgnored) {
