@@ -2,8 +2,11 @@
 
 #include <unistd.h>
 
+#include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <fstream>
+#include <vector>
 
 #include "sophia/base/error.h"
 #include "sophia/base/file.h"
@@ -33,6 +36,42 @@ bool CanWrite(const fs::path& folder) {
   std::error_code error;
   fs::create_directories(folder, error);
   return !error && access(folder.c_str(), W_OK) == 0;
+}
+
+constexpr size_t kDigest = 64;  // hexadecimal digits of SHA-256
+
+struct Entry {
+  fs::path path;
+  fs::file_time_type used;
+  int64_t bytes;
+};
+
+// A key, or a key with more behind it: the temporary name of a file being written.
+bool IsOfCache(const std::string& name) {
+  return name.size() >= kDigest && name.find_first_not_of("0123456789abcdef") >= kDigest;
+}
+
+// The files of `folder`, least recently used first. Files may vanish at any time.
+std::vector<Entry> EntriesOf(const fs::path& folder) {
+  std::vector<Entry> entries;
+  std::error_code error;
+  for (const auto& file : fs::directory_iterator(folder, error)) {
+    if (!IsOfCache(file.path().filename().native())) continue;
+    const auto used = file.last_write_time(error);
+    if (error) continue;
+    const auto bytes = static_cast<int64_t>(file.file_size(error));
+    if (!error) entries.push_back({file.path(), used, bytes});
+  }
+  std::ranges::sort(entries, {}, &Entry::used);
+  return entries;
+}
+
+bool IsComplete(const Entry& entry) { return entry.path.filename().native().size() == kDigest; }
+
+// What a process left behind that ended while writing.
+bool IsStale(const Entry& entry) {
+  return !IsComplete(entry) &&
+         fs::file_time_type::clock::now() - entry.used > std::chrono::hours(1);
 }
 
 }  // namespace
@@ -70,26 +109,52 @@ std::string CompileCache::Key(const pjrt::Client& client, std::string_view mlir,
 
 std::optional<std::string> CompileCache::Load(const std::string& key) const {
   const fs::path path = folder_ / key;
-  if (!fs::exists(path)) return std::nullopt;
+  std::error_code ignored;
+  if (!fs::exists(path, ignored)) return std::nullopt;
   try {
     std::string text = ReadFile(path);
-    const size_t digest = 64;
-    if (text.size() < digest || Sha256Hex(std::string_view(text).substr(digest)) !=
-                                    std::string_view(text).substr(0, digest)) {
+    if (text.size() < kDigest || Sha256Hex(std::string_view(text).substr(kDigest)) !=
+                                     std::string_view(text).substr(0, kDigest)) {
       return std::nullopt;
     }
-    return text.substr(digest);
+    fs::last_write_time(path, fs::file_time_type::clock::now(), ignored);
+    return text.substr(kDigest);
   } catch (const Error&) {
     return std::nullopt;
   }
 }
 
 void CompileCache::Store(const std::string& key, const std::string& serialized) const {
+  if (static_cast<int64_t>(kDigest + serialized.size()) > most_bytes_) return;
   try {
     MakeWritableFolder(folder_);
     WriteFile(folder_ / key, Sha256Hex(serialized) + serialized);
   } catch (const Error&) {
     return;
+  }
+  Evict();
+}
+
+CompileCache::Usage CompileCache::CountUsage() const {
+  Usage usage;
+  for (const Entry& entry : EntriesOf(folder_)) {
+    usage.programs += IsComplete(entry) ? 1 : 0;
+    usage.bytes += entry.bytes;
+  }
+  return usage;
+}
+
+// Another process may remove the same files meanwhile, and readers keep what they have opened.
+void CompileCache::Evict() const {
+  const std::vector<Entry> entries = EntriesOf(folder_);
+  int64_t bytes = 0;
+  for (const Entry& entry : entries) bytes += IsComplete(entry) ? entry.bytes : 0;
+  std::error_code ignored;
+  for (const Entry& entry : entries) {
+    const bool is_surplus = IsComplete(entry) && bytes > most_bytes_;
+    if (!is_surplus && !IsStale(entry)) continue;
+    fs::remove(entry.path, ignored);
+    if (is_surplus) bytes -= entry.bytes;
   }
 }
 
