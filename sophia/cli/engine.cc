@@ -12,6 +12,10 @@ OpenedDevice OpenDevice(const Values& values) {
   pjrt::PluginSearch search{.platform = name[0]};
   if (values.Has("plugin")) search.path = values.NeedText("plugin");
   auto client = pjrt::Client::Create(pjrt::Plugin::Load(pjrt::FindPlugin(search)));
+  if (values.Has("device") && client->platform_name() != name[0]) {
+    Fail("device", "expected a plugin for {}, as --device says, got {} for {}", name[0],
+         client->plugin().path().string(), client->platform_name());
+  }
   const size_t index = name.size() > 1 ? std::stoull(name[1]) : 0;
   const std::vector<pjrt::Device> devices = client->addressable_devices();
   if (index < devices.size()) return {client, devices[index]};

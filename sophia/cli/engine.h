@@ -22,7 +22,8 @@ struct OpenedDevice {
   pjrt::Device device;
 };
 
-// The device that --device and --plugin choose. Throws Error when there is no usable plugin, and
+// The device that --device and --plugin choose; without --device, the first of any plugin. Throws
+// Error when there is no usable plugin, when it is for another platform than --device names, and
 // when the platform has no device of that index.
 OpenedDevice OpenDevice(const Values& values);
 

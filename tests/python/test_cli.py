@@ -1,6 +1,7 @@
 """What `sophia` does on the tiny fixtures: help, options and every subcommand."""
 
 import json
+import os
 import re
 
 import numpy as np
@@ -175,12 +176,50 @@ def test_device_takes_an_index(tmp_path):
     assert results[0] == results[1] == results[2]
 
 
-def test_doctor_finds_the_cpu():
-    result = sophia("doctor")  # libtpu may write to stderr while it is loaded
-    assert result.returncode == 0
-    text = result.stdout
-    for word in ["cores", "memory", "PJRT API", "cpu:0 CpuDevice", "ready"]:
-        assert word in text
+def sections(text):
+    """doctor's headings, each with its lines."""
+    found = {}
+    for line in text.splitlines():
+        if line.startswith("  "):
+            found[heading].append(line.strip())
+        elif line:
+            found[heading := line] = []
+    return found
+
+
+def test_doctor_finds_the_cpu(tmp_path):
+    result = sophia("doctor", env={"SOPHIA_CACHE_DIR": str(tmp_path / "cache")})
+    assert result.returncode == 0  # libtpu may write to stderr while it is loaded
+    found = sections(result.stdout)
+    assert {"machine", "compiled programs", "models", "cpu", "tpu", "cuda"} <= set(found)
+    machine, cache, cpu = (" ".join(found[name]) for name in ("machine", "compiled programs", "cpu"))
+    assert f"cores       {len(os.sched_getaffinity(0))}" in machine
+    assert f"{tmp_path}/cache" in cache and "0 programs, 0 B of at most 2.15 GB" in cache
+    assert re.search(r"PJRT API 0\.\d+, StableHLO 1\.\d+\.\d+", cpu)
+    assert re.search(r"device +cpu:0 CpuDevice\(id=0\), memory: device, pinned_host", cpu)
+    assert "ready: compiled and ran a program" in cpu
+    assert list(found)[-1].startswith("Ready: cpu.")
+
+
+def test_doctor_counts_compiled_programs(tmp_path):
+    env = {"SOPHIA_CACHE_DIR": str(tmp_path / "cache")}
+    output("logits", "--model", GQA, "--ids", "1", "--out", tmp_path / "x.safetensors", env=env)
+    assert re.search(r"holds +1 programs, [1-9]", sophia("doctor", env=env).stdout)
+    (tmp_path / "file").touch()
+    text = sophia("doctor", env={"SOPHIA_CACHE_DIR": str(tmp_path / "file")}).stdout
+    assert "To fix: set SOPHIA_CACHE_DIR to a folder that can be written to" in text
+
+
+def test_doctor_names_the_platform_of_a_chosen_plugin():
+    plugins = ROOT / ".deps" / "plugins"
+    for file, platform, exit_code in [("pjrt_cpu.so", "cpu", 0), ("libtpu.so", "tpu", 1)]:
+        path = str(plugins / file)
+        for by, result in [("--plugin", sophia("doctor", "--plugin", path)),
+                           ("SOPHIA_PJRT_PLUGIN", sophia("doctor", env={"SOPHIA_PJRT_PLUGIN": path}))]:
+            found = sections(result.stdout)
+            assert f"plugin      {path}" in found[f"{platform}, by {by}"]
+            assert "cpu" not in found and "cuda" not in found
+            assert result.returncode == exit_code  # there is no TPU to be ready
 
 
 def test_prove_holds_on_one_repeated_batch(tmp_path):

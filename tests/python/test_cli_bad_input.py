@@ -9,7 +9,7 @@ import subprocess
 import gguf
 import numpy as np
 import pytest
-from cli_support import (FIXTURES, GQA, ROWS, SMOLLM2, complaint, output, sophia, text_model,
+from cli_support import (FIXTURES, GQA, ROOT, ROWS, SMOLLM2, complaint, output, sophia, text_model,
                          training, write_rows)
 from safetensors.numpy import load_file, save_file
 
@@ -364,6 +364,15 @@ def test_device_that_is_not_there(tmp_path):
     assert refused_training(tmp_path, device=absent) == message
 
 
+def test_plugin_for_another_device(tmp_path):
+    plugin = ROOT / ".deps" / "plugins" / "pjrt_cpu.so"
+    message = f"[device] expected a plugin for tpu, as --device says, got {plugin} for cpu"
+    run = ["--model", GQA, "--ids", "1"]
+    assert refused_logits(tmp_path, *run, "--device", "tpu", "--plugin", plugin) == message
+    assert refused_training(tmp_path, device="tpu:0", plugin=plugin) == message
+    output("logits", *run, "--plugin", plugin, "--out", tmp_path / "logits.safetensors")
+
+
 def test_missing_or_bogus_plugin(tmp_path):
     run = ["logits", "--model", GQA, "--ids", "1"]
     assert "got" in refused_logits(tmp_path, *run[1:], "--plugin", tmp_path / "none.so")
@@ -373,7 +382,7 @@ def test_missing_or_bogus_plugin(tmp_path):
     line = complaint(1, *run, "--out", tmp_path / "y", env={"SOPHIA_PJRT_PLUGIN": str(tmp_path / "x.so")})
     assert "SOPHIA_PJRT_PLUGIN" in line
     failed = sophia("doctor", "--plugin", text)
-    assert failed.returncode == 1 and "to fix" in failed.stdout
+    assert failed.returncode == 1 and "To fix: set --plugin to" in failed.stdout
 
 
 @pytest.mark.parametrize("table, message", [
