@@ -64,26 +64,47 @@ Tokenizer Tokenizer::FromGguf(GgufTokenizerData data, std::string_view where) {
 }
 
 std::vector<int32_t> Tokenizer::Encode(std::string_view text, const EncodeOptions& options) const {
+  std::vector<int32_t> ids;
+  for (const Token& token : EncodeWithOffsets(text, options)) ids.push_back(token.id);
+  return ids;
+}
+
+std::vector<Token> Tokenizer::EncodeWithOffsets(std::string_view text,
+                                                const EncodeOptions& options) const {
   tok::PieceList pieces(tok::ReplaceInvalidUtf8(text));
   parts_->added.Extract(pieces, parts_->normalizer, options.parse_special);
   if (parts_->pre_tokenizer) parts_->pre_tokenizer(pieces);
 
-  std::vector<int32_t> ids;
-  ids.reserve(pieces.pieces().size() + 2);
-  if (options.add_special_tokens) ids = parts_->prefix;
+  std::vector<Token> tokens;
+  tokens.reserve(pieces.pieces().size() + 2);
+  const auto add_special = [&](const std::vector<int32_t>& ids) {
+    if (!options.add_special_tokens) return;
+    for (const int32_t id : ids) tokens.push_back({id, 0, 0});
+  };
+  const auto add = [&](int32_t id, std::span<const tok::Origin> origins) {
+    tokens.push_back({id, origins.front().begin, origins.back().end});
+  };
+  add_special(parts_->prefix);
   const std::unique_lock lock(parts_->cache_mutex, std::try_to_lock);
-  tok::WordCache* cache = lock.owns_lock() ? &parts_->cache : nullptr;
+  std::vector<tok::WordToken> made;
   for (const tok::Piece& piece : pieces.pieces()) {
+    const auto [word, origins] = pieces.View(piece);
     if (piece.id != tok::kNoToken) {
-      ids.push_back(piece.id);
-    } else {
-      parts_->bpe.Tokenize(pieces.View(piece), cache, ids);
+      add(piece.id, origins);
+      continue;
+    }
+    auto known = lock ? parts_->cache.Find(word) : std::nullopt;
+    if (!known) {
+      parts_->bpe.Tokenize(word, made);
+      if (lock) parts_->cache.Insert(word, made);
+      known = made;
+    }
+    for (const tok::WordToken& token : *known) {
+      add(token.id, origins.subspan(token.begin, token.end - token.begin));
     }
   }
-  if (options.add_special_tokens) {
-    ids.insert(ids.end(), parts_->suffix.begin(), parts_->suffix.end());
-  }
-  return ids;
+  add_special(parts_->suffix);
+  return tokens;
 }
 
 std::string Tokenizer::Decode(std::span<const int32_t> ids, const DecodeOptions& options) const {

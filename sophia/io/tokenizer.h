@@ -51,6 +51,14 @@ struct DecodeOptions {
   bool skip_special_tokens = false;
 };
 
+// A token and the bytes [begin, end) of the text that it stands for, whole characters each: tokens
+// that share a character overlap. BOS and EOS that encoding adds stand for none (begin = end = 0).
+struct Token {
+  int32_t id;
+  uint32_t begin;
+  uint32_t end;
+};
+
 // Byte-pair-encoding tokenizer of published checkpoints, equal to the `tokenizers` library in ids
 // and decoded text. Cheap to copy (shares its tables); all methods are safe to call from several
 // threads.
@@ -69,6 +77,11 @@ class Tokenizer {
 
   // Invalid UTF-8 in `text` is read as U+FFFD.
   std::vector<int32_t> Encode(std::string_view text, const EncodeOptions& options = {}) const;
+
+  // The same with the place of each token; in a text with invalid UTF-8, after it is replaced.
+  // Equal to the offsets of `tokenizers` without a post-processor that trims them.
+  std::vector<Token> EncodeWithOffsets(std::string_view text,
+                                       const EncodeOptions& options = {}) const;
 
   // Always valid UTF-8. Ids that name no token (padding of the embedding) give no text.
   std::string Decode(std::span<const int32_t> ids, const DecodeOptions& options = {}) const;

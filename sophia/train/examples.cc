@@ -22,42 +22,54 @@ const io::Tokenizer& NeedTokenizer(const TextEncoder& encoder, std::string_view 
   return *encoder.tokenizer;
 }
 
-// A piece of text and whether it is learnt.
-struct Segment {
-  std::string text;
-  bool learnt = false;
+// Bytes [begin, end) of a text that are learnt. A turn ends with the last end of sequence in it:
+// nothing is ever generated after that.
+struct Stretch {
+  size_t begin;
+  size_t end;
+  bool is_turn = false;
 };
 
-void AppendIds(Example& example, const std::vector<int32_t>& ids, bool learnt) {
-  example.ids.insert(example.ids.end(), ids.begin(), ids.end());
-  for (const int32_t id : ids) example.labels.push_back(learnt ? id : kIgnoredLabel);
-}
-
-// Nothing is ever generated after the end of a turn, so it is not learnt.
-std::vector<int32_t> UpToLastEos(const std::vector<int32_t>& ids, const io::Tokenizer& tokenizer) {
-  const std::vector<int32_t>& ends = tokenizer.eos_ids();
-  for (size_t count = ids.size(); count > 0; --count) {
-    if (std::find(ends.begin(), ends.end(), ids[count - 1]) != ends.end()) {
-      return {ids.begin(), ids.begin() + static_cast<int64_t>(count)};
-    }
+// Labels the tokens in which a byte of the stretch lies.
+void Learn(const Stretch& stretch, const std::vector<io::Token>& tokens,
+           const io::Tokenizer& tokenizer, Example& example) {
+  std::vector<size_t> inside;
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    if (tokens[i].begin < stretch.end && tokens[i].end > stretch.begin) inside.push_back(i);
   }
-  return ids;
+  if (stretch.is_turn) {
+    const std::vector<int32_t>& ends = tokenizer.eos_ids();
+    const auto last = std::find_if(inside.rbegin(), inside.rend(), [&](size_t i) {
+      return std::find(ends.begin(), ends.end(), tokens[i].id) != ends.end();
+    });
+    if (last != inside.rend()) inside.erase(last.base(), inside.end());
+  }
+  for (const size_t i : inside) example.labels[i] = tokens[i].id;
 }
 
-// Each segment is encoded by itself, as a prompt is at inference.
-Example EncodeSegments(const std::vector<Segment>& segments, const io::Tokenizer& tokenizer) {
+// Encodes the text in one piece, as other training tools do: what is learnt does not change its
+// tokens.
+Example EncodeStretches(std::string_view text, const std::vector<Stretch>& stretches,
+                        const io::Tokenizer& tokenizer, const io::EncodeOptions& options) {
+  const std::vector<io::Token> tokens = tokenizer.EncodeWithOffsets(text, options);
   Example example;
-  for (const Segment& segment : segments) {
-    const std::vector<int32_t> ids = tokenizer.Encode(segment.text);
-    if (!segment.learnt) {
-      AppendIds(example, ids, false);
-      continue;
-    }
-    const std::vector<int32_t> learnt = UpToLastEos(ids, tokenizer);
-    AppendIds(example, learnt, true);
-    AppendIds(example, {ids.begin() + static_cast<int64_t>(learnt.size()), ids.end()}, false);
-  }
+  for (const io::Token& token : tokens) example.ids.push_back(token.id);
+  example.labels.assign(tokens.size(), kIgnoredLabel);
+  for (const Stretch& stretch : stretches) Learn(stretch, tokens, tokenizer, example);
   return example;
+}
+
+// Makes one learnt end of sequence the last token, whether the text or the tokenizer put it there or
+// neither.
+void EndWithEos(const io::Tokenizer& tokenizer, Example& example) {
+  if (!tokenizer.eos_id()) return;
+  const int32_t eos = *tokenizer.eos_id();
+  while (!example.ids.empty() && example.ids.back() == eos) {
+    example.ids.pop_back();
+    example.labels.pop_back();
+  }
+  example.ids.push_back(eos);
+  example.labels.push_back(eos);
 }
 
 std::string RenderPrefix(const io::ChatTemplate& chat_template, const Json& messages, size_t count,
@@ -67,52 +79,48 @@ std::string RenderPrefix(const io::ChatTemplate& chat_template, const Json& mess
   return chat_template.Render(prefix, {.tools = tools, .add_generation_prompt = prompt});
 }
 
-// Splits the rendered conversation into the assistant's turns from message `first` on, and the
-// rest.
-std::vector<Segment> SplitTurns(const Json& messages, const Json& tools, size_t first,
-                                const TextEncoder& encoder, std::string_view where) {
-  if (!encoder.chat_template) {
-    Fail(where, "expected a model with a chat template for conversations, got none");
-  }
-  const io::ChatTemplate& chat_template = *encoder.chat_template;
-  const std::string whole = RenderPrefix(chat_template, messages, messages.size(), tools, false);
-  std::vector<Segment> segments;
+// Finds the assistant's turns from message `first` on in the rendered conversation `whole`.
+std::vector<Stretch> FindTurns(std::string_view whole, const Json& messages, const Json& tools,
+                               size_t first, const io::ChatTemplate& chat_template,
+                               std::string_view where) {
+  std::vector<Stretch> turns;
   size_t done = 0;
-  bool last_is_learnt = true;
+  bool last_is_found = true;
   for (size_t i = first; i < messages.size(); ++i) {
     if (messages[i].value("role", "") != "assistant" || i == 0) continue;
     const std::string before = RenderPrefix(chat_template, messages, i, tools, true);
     const std::string after = RenderPrefix(chat_template, messages, i + 1, tools, false);
     // Some templates render earlier turns differently once later ones follow; these cannot be
     // found.
-    last_is_learnt = whole.starts_with(before) && whole.starts_with(after) &&
-                     before.size() >= done && after.size() >= before.size();
-    if (!last_is_learnt) continue;
-    segments.push_back({whole.substr(done, before.size() - done), false});
-    segments.push_back({whole.substr(before.size(), after.size() - before.size()), true});
+    last_is_found = whole.starts_with(before) && whole.starts_with(after) &&
+                    before.size() >= done && after.size() >= before.size();
+    if (!last_is_found) continue;
+    turns.push_back({before.size(), after.size(), true});
     done = after.size();
   }
-  if (!last_is_learnt) {
+  if (!last_is_found) {
     Fail(where,
          "expected a chat template whose prompt is a prefix of the whole conversation, got "
          "one that renders the last assistant turn differently");
   }
-  segments.push_back({whole.substr(done), false});
-  return segments;
+  return turns;
 }
 
 Example EncodeChat(const Json& messages, const Json& tools, size_t first,
                    const TextEncoder& encoder, std::string_view where) {
-  return EncodeSegments(SplitTurns(messages, tools, first, encoder, where),
-                        NeedTokenizer(encoder, where));
+  if (!encoder.chat_template) {
+    Fail(where, "expected a model with a chat template for conversations, got none");
+  }
+  const io::ChatTemplate& chat_template = *encoder.chat_template;
+  const std::string whole = RenderPrefix(chat_template, messages, messages.size(), tools, false);
+  return EncodeStretches(whole, FindTurns(whole, messages, tools, first, chat_template, where),
+                         NeedTokenizer(encoder, where), {});
 }
 
 Example EncodeText(const TextRow& row, const io::Tokenizer& tokenizer) {
-  Example example;
-  AppendIds(example, tokenizer.Encode(row.text, {.add_special_tokens = true}), true);
-  if (tokenizer.eos_id() && (example.ids.empty() || example.ids.back() != *tokenizer.eos_id())) {
-    AppendIds(example, {*tokenizer.eos_id()}, true);
-  }
+  Example example = EncodeStretches(row.text, {}, tokenizer, {.add_special_tokens = true});
+  example.labels = example.ids;
+  EndWithEos(tokenizer, example);
   return example;
 }
 
@@ -124,17 +132,11 @@ Example EncodePromptCompletion(const PromptCompletionRow& row, const TextEncoder
     return EncodeChat(messages, row.tools, row.prompt.size(), encoder, where);
   }
   const io::Tokenizer& tokenizer = NeedTokenizer(encoder, where);
-  Example example;
-  AppendIds(example, tokenizer.Encode(row.prompt.get<std::string>(), {.add_special_tokens = true}),
-            false);
-  if (tokenizer.eos_id() && !example.ids.empty() && example.ids.back() == *tokenizer.eos_id()) {
-    example.ids.pop_back();
-    example.labels.pop_back();
-  }
-  AppendIds(example, tokenizer.Encode(row.completion.get<std::string>()), true);
-  if (tokenizer.eos_id() && (example.ids.empty() || example.ids.back() != *tokenizer.eos_id())) {
-    AppendIds(example, {*tokenizer.eos_id()}, true);
-  }
+  const auto prompt = row.prompt.get<std::string>();
+  const std::string whole = prompt + row.completion.get<std::string>();
+  Example example = EncodeStretches(whole, {{prompt.size(), whole.size()}}, tokenizer,
+                                    {.add_special_tokens = true});
+  EndWithEos(tokenizer, example);
   return example;
 }
 

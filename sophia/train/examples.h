@@ -31,7 +31,8 @@ struct TextEncoder {
 
 // Chats learn the assistant's turns, found by rendering ever longer prefixes of the conversation;
 // prompt/completion rows learn the completion; texts and pre-tokenised rows without labels learn
-// everything. `where` names the row in errors.
+// everything. A conversation, or a prompt with its completion, is encoded as one text; a token that
+// straddles a border is learnt when any character in it is. `where` names the row in errors.
 Example EncodeRow(const io::Row& row, const TextEncoder& encoder, std::string_view where);
 
 struct Dataset {

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes every folder of tests/fixtures: make_fixtures.py [PART...]
 
-Parts: tokenizer, weights, jinja, llama, sft, generate, smollm2 (default: all, in this order). A second
+Parts: tokenizer, weights, jinja, llama, sft, generate, smollm2, chats (default: all, in this order). A second
 run, also on another processor, writes the same bytes.
 """
 
@@ -13,6 +13,7 @@ os.environ["ATEN_CPU_CAPABILITY"] = "default"
 os.environ["MKL_CBWR"] = "COMPATIBLE"
 os.environ.setdefault("TQDM_DISABLE", "1")
 
+import chat_masks
 import common
 import generation
 import jinja_fixtures
@@ -30,6 +31,7 @@ PARTS = {
     "sft": sft,
     "generate": generation,
     "smollm2": smollm2,
+    "chats": chat_masks,
 }
 
 

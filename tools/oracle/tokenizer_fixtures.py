@@ -6,6 +6,7 @@ Reads corpus.jsonl there and writes
   VARIANT.expected.json   a case for each line of the corpus, see `expect`
   sentencepiece.json      what the metadata of a GGUF file with a SentencePiece vocabulary holds
   smollm2.expected.json   cases for the vocabulary inside SmolLM2's GGUF file
+  offsets.json            for some variants, the bytes of the text that each token of a line stands for
   invalid_utf8.json       bytes in hexadecimal and how Python decodes them with errors="replace"
 """
 
@@ -322,6 +323,29 @@ def smollm2():
     return tokenizer
 
 
+# Variants whose normalizer or pre-tokenizer moves, adds or drops characters, and a plain one.
+OFFSET_VARIANTS = ["gpt2_prefix_space", "llama3", "qwen2", "llama2", "metaspace_first",
+                   "metaspace_always", "unk_fused", "unk_single", "behaviors"]
+
+
+def offsets_of(tokenizer, text):
+    """[begin, end, begin, end, ...] in bytes of UTF-8; the library counts characters."""
+    places = [0]
+    for character in text:
+        places.append(places[-1] + len(character.encode()))
+    return [places[at] for span in tokenizer.encode(text).offsets for at in span]
+
+
+def write_offsets():
+    offsets = {}
+    for name in OFFSET_VARIANTS:
+        value = json.loads((FOLDER / f"{name}.json").read_text())
+        value["post_processor"] = None  # it may trim spaces off offsets
+        tokenizer = Tokenizer.from_str(json.dumps(value))
+        offsets[name] = [offsets_of(tokenizer, text) for text in CORPUS]
+    write_json("offsets.json", offsets)
+
+
 def write_invalid_utf8():
     samples = [
         "61ff62", "c3", "c328", "c0af", "c1bf", "e28082", "e280", "e28041", "e0809f", "e09f80",
@@ -343,6 +367,7 @@ def write():
         write_json(f"{name}.expected.json", expect(Tokenizer.from_str(json.dumps(value))))
     write_json("smollm2.expected.json", expect(smollm2()))
     write_sentencepiece()
+    write_offsets()
     write_invalid_utf8()
 
 

@@ -87,8 +87,11 @@ void AddedTokens::Add(const std::vector<AddedToken>& tokens, const Bpe& bpe,
     const std::optional<int32_t> in_vocabulary = known ? known : bpe.Id(token.content);
     const int32_t id = in_vocabulary ? *in_vocabulary : next++;
     Entry entry = {token, token.content};
-    bool starts_text = true;
-    if (token.normalized && normalizer) normalizer(entry.text, starts_text);
+    if (token.normalized && normalizer) {
+      AlignedText text(token.content);
+      normalizer(text);
+      entry.text = text.text();
+    }
     if (token.special) special_.insert(token.content);
     ids_[token.content] = id;
     entries_.insert_or_assign(id, std::move(entry));
@@ -104,10 +107,11 @@ void AddedTokens::Extract(PieceList& pieces, const Normalizer& normalizer,
                           bool parse_special) const {
   Cut(pieces, raw_, parse_special);
   if (normalizer) {
-    pieces.Rewrite([&](std::string_view piece, bool& starts_text, std::string& out) {
-      std::string text(piece);
-      normalizer(text, starts_text);
-      out.append(text);
+    pieces.Rewrite([&](const AlignedView& piece, AlignedText& out) {
+      AlignedText text;
+      text.Append(piece);
+      normalizer(text);
+      out.Append(text.view());
     });
   }
   Cut(pieces, normalized_, parse_special);

@@ -20,18 +20,17 @@ uint64_t PairKey(int32_t left, int32_t right) {
 
 }  // namespace
 
-bool WordCache::Find(std::string_view word, std::vector<int32_t>& out) const {
+std::optional<std::span<const WordToken>> WordCache::Find(std::string_view word) const {
   const auto it = words_.find(word);
-  if (it == words_.end()) return false;
-  const auto begin = ids_.begin() + it->second.begin;
-  out.insert(out.end(), begin, begin + it->second.count);
-  return true;
+  if (it == words_.end()) return std::nullopt;
+  return std::span(tokens_).subspan(it->second.begin, it->second.count);
 }
 
-void WordCache::Insert(std::string_view word, const int32_t* ids, size_t count) {
+void WordCache::Insert(std::string_view word, std::span<const WordToken> tokens) {
   if (word.size() > kLongestCachedWord || words_.size() >= kMostCachedWords) return;
-  words_.emplace(word, Entry{static_cast<uint32_t>(ids_.size()), static_cast<uint32_t>(count)});
-  ids_.insert(ids_.end(), ids, ids + count);
+  words_.emplace(
+      word, Entry{static_cast<uint32_t>(tokens_.size()), static_cast<uint32_t>(tokens.size())});
+  tokens_.insert(tokens_.end(), tokens.begin(), tokens.end());
 }
 
 Bpe::Bpe(Vocabulary vocabulary, BpeOptions options, std::string_view where)
@@ -90,15 +89,17 @@ int32_t Bpe::UnkId() const {
   return *id;
 }
 
-bool Bpe::AppendBytes(std::string_view character, std::vector<Symbol>& symbols) const {
+bool Bpe::AppendBytes(std::string_view word, WordToken character,
+                      std::vector<Symbol>& symbols) const {
   const size_t before = symbols.size();
-  for (const char c : character) {
-    const std::optional<int32_t> id = Id(fmt::format("<0x{:02X}>", static_cast<unsigned char>(c)));
+  for (uint32_t at = character.begin; at < character.end; ++at) {
+    const auto byte = static_cast<unsigned char>(word[at]);
+    const std::optional<int32_t> id = Id(fmt::format("<0x{:02X}>", byte));
     if (!id) {
       symbols.resize(before);
       return false;
     }
-    symbols.push_back({*id, kNone, kNone, true});
+    symbols.push_back({{*id, at, at + 1}});
   }
   return true;
 }
@@ -107,16 +108,23 @@ std::vector<Bpe::Symbol> Bpe::Symbols(std::string_view word) const {
   std::vector<Symbol> symbols;
   symbols.reserve(word.size());
   bool after_unk = false;
-  for (size_t at = 0; at < word.size();) {
+  for (uint32_t at = 0; at < word.size();) {
     const std::string_view character = word.substr(at, CodePointAt(word, at).size);
-    at += character.size();
+    WordToken token = {kNone, at, at + static_cast<uint32_t>(character.size())};
+    at = token.end;
     if (const std::optional<int32_t> id = Id(character)) {
-      symbols.push_back({*id, kNone, kNone, true});
-    } else if (options_.byte_fallback && AppendBytes(character, symbols)) {
+      token.id = *id;
+      symbols.push_back({token});
+    } else if (options_.byte_fallback && AppendBytes(word, token, symbols)) {
       after_unk = false;
       continue;
     } else if (options_.unk_token) {
-      if (!after_unk || !options_.fuse_unk) symbols.push_back({UnkId(), kNone, kNone, true});
+      if (after_unk && options_.fuse_unk) {
+        symbols.back().token.end = token.end;
+      } else {
+        token.id = UnkId();
+        symbols.push_back({token});
+      }
       after_unk = true;
       continue;
     } else {
@@ -136,7 +144,7 @@ void Bpe::MergeAll(std::vector<Symbol>& symbols) const {
   const auto candidate = [&](int32_t at) -> std::optional<Candidate> {
     const Symbol& symbol = symbols[at];
     if (symbol.next == kNone) return std::nullopt;
-    const Merge* merge = FindMerge(symbol.id, symbols[symbol.next].id);
+    const Merge* merge = FindMerge(symbol.token.id, symbols[symbol.next].token.id);
     if (merge == nullptr) return std::nullopt;
     return Candidate{merge->rank, at, merge->id};
   };
@@ -150,9 +158,10 @@ void Bpe::MergeAll(std::vector<Symbol>& symbols) const {
     Symbol& left = symbols[top.at];
     if (!left.alive || left.next == kNone) continue;
     Symbol& right = symbols[left.next];
-    const Merge* merge = FindMerge(left.id, right.id);
+    const Merge* merge = FindMerge(left.token.id, right.token.id);
     if (merge == nullptr || merge->id != top.id) continue;
-    left.id = top.id;
+    left.token.id = top.id;
+    left.token.end = right.token.end;
     left.next = right.next;
     right.alive = false;
     if (left.next != kNone) symbols[left.next].previous = top.at;
@@ -163,20 +172,19 @@ void Bpe::MergeAll(std::vector<Symbol>& symbols) const {
   }
 }
 
-void Bpe::Tokenize(std::string_view word, WordCache* cache, std::vector<int32_t>& out) const {
-  if (cache != nullptr && cache->Find(word, out)) return;
-  const size_t before = out.size();
-  const std::optional<int32_t> whole = options_.ignore_merges ? Id(word) : std::nullopt;
-  if (whole) {
-    out.push_back(*whole);
-  } else {
-    std::vector<Symbol> symbols = Symbols(word);
-    MergeAll(symbols);
-    for (const Symbol& symbol : symbols) {
-      if (symbol.alive) out.push_back(symbol.id);
+void Bpe::Tokenize(std::string_view word, std::vector<WordToken>& out) const {
+  out.clear();
+  if (options_.ignore_merges) {
+    if (const std::optional<int32_t> whole = Id(word)) {
+      out.push_back({*whole, 0, static_cast<uint32_t>(word.size())});
+      return;
     }
   }
-  if (cache != nullptr) cache->Insert(word, out.data() + before, out.size() - before);
+  std::vector<Symbol> symbols = Symbols(word);
+  MergeAll(symbols);
+  for (const Symbol& symbol : symbols) {
+    if (symbol.alive) out.push_back(symbol.token);
+  }
 }
 
 }  // namespace sophia::io::tok

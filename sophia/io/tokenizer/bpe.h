@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -17,12 +18,19 @@ struct BpeOptions {
   bool ignore_merges = false;            // a word that is a token needs no merges
 };
 
+// A token and the bytes of the word that it stands for.
+struct WordToken {
+  int32_t id;
+  uint32_t begin;
+  uint32_t end;
+};
+
 // Keeps the tokens of words seen before, up to a fixed number of words.
 class WordCache {
  public:
-  // Appends the tokens of `word` to `out`; false if the word is not known.
-  bool Find(std::string_view word, std::vector<int32_t>& out) const;
-  void Insert(std::string_view word, const int32_t* ids, size_t count);
+  // The tokens of `word`; nullopt if the word is not known. Valid until the next Insert.
+  std::optional<std::span<const WordToken>> Find(std::string_view word) const;
+  void Insert(std::string_view word, std::span<const WordToken> tokens);
 
  private:
   struct Hash {
@@ -34,7 +42,7 @@ class WordCache {
     uint32_t count;
   };
   std::unordered_map<std::string, Entry, Hash, std::equal_to<>> words_;
-  std::vector<int32_t> ids_;
+  std::vector<WordToken> tokens_;
 };
 
 // Byte-pair encoding: a vocabulary and ranked merges of pairs of tokens.
@@ -54,9 +62,9 @@ class Bpe {
   void AddMerge(std::string_view left, std::string_view right, uint32_t rank,
                 std::string_view where);
 
-  // Appends the tokens of a word (valid UTF-8) to `out`. `cache` may be null. Throws Error when
-  // unk_token is needed and not in the vocabulary.
-  void Tokenize(std::string_view word, WordCache* cache, std::vector<int32_t>& out) const;
+  // The tokens of a word (valid UTF-8) into `out`. Throws Error when unk_token is needed and not in
+  // the vocabulary.
+  void Tokenize(std::string_view word, std::vector<WordToken>& out) const;
 
   size_t size() const { return vocabulary_.size(); }
   int32_t max_id() const { return max_id_; }  // -1 when the vocabulary is empty
@@ -69,10 +77,10 @@ class Bpe {
     int32_t id;
   };
   struct Symbol {
-    int32_t id;
-    int32_t previous;
-    int32_t next;
-    bool alive;
+    WordToken token;
+    int32_t previous = -1;
+    int32_t next = -1;
+    bool alive = true;
   };
   // What waits to be merged: the symbol at `at` and the one after it.
   struct Candidate {
@@ -86,7 +94,7 @@ class Bpe {
 
   const Merge* FindMerge(int32_t left, int32_t right) const;
   std::vector<Symbol> Symbols(std::string_view word) const;
-  bool AppendBytes(std::string_view character, std::vector<Symbol>& symbols) const;
+  bool AppendBytes(std::string_view word, WordToken character, std::vector<Symbol>& symbols) const;
   int32_t UnkId() const;
   void MergeAll(std::vector<Symbol>& symbols) const;
 

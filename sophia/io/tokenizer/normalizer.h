@@ -6,11 +6,12 @@
 #include <vector>
 
 #include "sophia/base/json.h"
+#include "sophia/io/tokenizer/aligned_text.h"
 
 namespace sophia::io::tok {
 
-// Rewrites a text; clears `starts_text` where it drops the first character. Empty means none.
-using Normalizer = std::function<void(std::string& text, bool& starts_text)>;
+// Rewrites a text. Empty means none.
+using Normalizer = std::function<void(AlignedText& text)>;
 
 // From the object under "normalizer" of tokenizer.json: NFC, NFD, NFKC, NFKD, Lowercase, Replace,
 // Prepend, Strip, Sequence; null gives an empty function. Throws Error on any other type.

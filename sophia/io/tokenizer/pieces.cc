@@ -68,23 +68,22 @@ std::vector<Span> CutAt(const std::vector<Span>& matches, size_t size, SplitBeha
 }
 
 PieceList::PieceList(std::string text) : text_(std::move(text)) {
-  if (!text_.empty()) pieces_.push_back({0, text_.size(), kNoToken, true});
+  if (!text_.text().empty()) pieces_.push_back({0, text_.text().size()});
 }
 
 void PieceList::Rewrite(const Rewriter& rewrite) {
-  std::string text;
-  text.reserve(text_.size() + text_.size() / 4);
+  AlignedText text;
   std::vector<Piece> pieces;
   pieces.reserve(pieces_.size());
   for (const Piece& piece : pieces_) {
     Piece rewritten = piece;
-    rewritten.begin = text.size();
+    rewritten.begin = text.text().size();
     if (piece.id == kNoToken) {
-      rewrite(View(piece), rewritten.starts_text, text);
+      rewrite(View(piece), text);
     } else {
-      text.append(View(piece));
+      text.Append(View(piece));
     }
-    rewritten.end = text.size();
+    rewritten.end = text.text().size();
     if (rewritten.begin != rewritten.end) pieces.push_back(rewritten);
   }
   text_ = std::move(text);
@@ -101,10 +100,9 @@ void PieceList::Cut(const Cutter& cut) {
       continue;
     }
     parts.clear();
-    cut(View(piece), parts);
+    cut(View(piece).text, parts);
     for (Piece part : parts) {
       if (part.begin == part.end) continue;
-      part.starts_text = piece.starts_text && part.begin == 0;
       part.begin += piece.begin;
       part.end += piece.begin;
       pieces.push_back(part);

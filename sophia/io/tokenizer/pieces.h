@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "sophia/io/tokenizer/aligned_text.h"
 #include "sophia/io/tokenizer/regex.h"
 
 namespace sophia::io::tok {
@@ -17,7 +18,6 @@ struct Piece {
   size_t begin;
   size_t end;
   int32_t id = kNoToken;
-  bool starts_text = false;  // its first character comes from the first character of the input
 };
 
 // What to do with the matches of a splitter, named as in tokenizer.json.
@@ -36,16 +36,14 @@ std::vector<Span> CutAt(const std::vector<Span>& matches, size_t size, SplitBeha
 // A text cut into pieces, in order. Empty pieces are dropped.
 class PieceList {
  public:
+  // The text must be valid UTF-8.
   explicit PieceList(std::string text);
 
   const std::vector<Piece>& pieces() const { return pieces_; }
-  std::string_view View(const Piece& piece) const {
-    return std::string_view(text_).substr(piece.begin, piece.end - piece.begin);
-  }
+  AlignedView View(const Piece& piece) const { return text_.view().Part(piece.begin, piece.end); }
 
-  // Replaces the text of every open piece; the callback appends the new text to `out` and clears
-  // `starts_text` if it drops the first character.
-  using Rewriter = std::function<void(std::string_view piece, bool& starts_text, std::string& out)>;
+  // Replaces the text of every open piece; the callback appends the new text to `out`.
+  using Rewriter = std::function<void(const AlignedView& piece, AlignedText& out)>;
   void Rewrite(const Rewriter& rewrite);
 
   // Replaces every open piece by the pieces the callback gives (offsets relative to the piece).
@@ -55,7 +53,7 @@ class PieceList {
   void Split(const Matcher& matcher, SplitBehavior behavior, bool invert = false);
 
  private:
-  std::string text_;
+  AlignedText text_;
   std::vector<Piece> pieces_;
 };
 

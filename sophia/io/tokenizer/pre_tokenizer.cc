@@ -36,13 +36,19 @@ PreTokenizer Splitter(Matcher matcher, SplitBehavior behavior, bool invert) {
 }
 
 PreTokenizer Metaspace(const MetaspaceOptions& options, std::string_view where) {
-  return [options, mark = LiteralMatcher(options.replacement, where)](PieceList& pieces) {
-    pieces.Rewrite([&](std::string_view piece, bool& starts_text, std::string& out) {
-      const std::string text = ReplaceAll(std::string(piece), " ", options.replacement);
-      const bool wanted = options.prepend == PrependScheme::kAlways ||
-                          (options.prepend == PrependScheme::kFirst && starts_text);
-      if (wanted && !text.starts_with(options.replacement)) out.append(options.replacement);
-      out.append(text);
+  return [options, space = LiteralMatcher(" ", where),
+          mark = LiteralMatcher(options.replacement, where)](PieceList& pieces) {
+    pieces.Rewrite([&](const AlignedView& piece, AlignedText& out) {
+      AlignedText text;
+      text.Append(piece);
+      text.Replace(space(piece.text), options.replacement);
+      const bool wanted =
+          options.prepend == PrependScheme::kAlways ||
+          (options.prepend == PrependScheme::kFirst && piece.origins.front().begin == 0);
+      if (wanted && !text.text().starts_with(options.replacement)) {
+        text.Prepend(options.replacement);
+      }
+      out.Append(text.view());
     });
     if (options.split) pieces.Split(mark, SplitBehavior::kMergedWithNext);
   };
@@ -103,14 +109,16 @@ PreTokenizer ByteLevelPreTokenizer(bool add_prefix_space, bool use_regex) {
   Matcher words = use_regex ? RegexMatcher(std::string(kGpt2Pattern), "ByteLevel") : Matcher();
   return [add_prefix_space, words = std::move(words)](PieceList& pieces) {
     if (add_prefix_space) {
-      pieces.Rewrite([](std::string_view piece, bool&, std::string& out) {
-        if (!piece.starts_with(' ')) out.push_back(' ');
-        out.append(piece);
+      pieces.Rewrite([](const AlignedView& piece, AlignedText& out) {
+        if (!piece.text.starts_with(' ')) out.Append(" ", piece.origins.front());
+        out.Append(piece);
       });
     }
     if (words) pieces.Split(words, SplitBehavior::kIsolated);
-    pieces.Rewrite([&alphabet = ByteAlphabet()](std::string_view piece, bool&, std::string& out) {
-      for (const char c : piece) out.append(alphabet[static_cast<unsigned char>(c)]);
+    pieces.Rewrite([&alphabet = ByteAlphabet()](const AlignedView& piece, AlignedText& out) {
+      for (size_t i = 0; i < piece.text.size(); ++i) {
+        out.Append(alphabet[static_cast<unsigned char>(piece.text[i])], piece.origins[i]);
+      }
     });
   };
 }
