@@ -60,6 +60,33 @@ struct Entry {
   uint64_t end;
 };
 
+struct Type {
+  Storage storage;
+  int bits;  // of an element
+};
+
+// Types of the format that have no counterpart in DType.
+constexpr std::pair<std::string_view, int> kUnreadable[] = {
+    {"F4", 4},          {"F6_E2M3", 6},     {"F6_E3M2", 6}, {"F8_E8M0", 8},
+    {"F8_E4M3FNUZ", 8}, {"F8_E5M2FNUZ", 8}, {"C64", 64},
+};
+
+Type ParseType(const SortedJson& json, const std::string& where) {
+  const std::string name = json.is_string() ? json.get<std::string>() : "";
+  if (const std::optional<DType> dtype = DTypeFromSafetensors(name)) {
+    const int bits = Info(*dtype).bits;
+    return {{Info(*dtype).safetensors, *dtype, 1, bits / 8}, bits};
+  }
+  for (const auto& [known, bits] : kUnreadable) {
+    if (name == known) return {{.name = known, .dtype = DType::kU8, .readable = false}, bits};
+  }
+  Fail(
+      where,
+      "expected a dtype of BOOL, U8 … U64, I8 … I64, F4, F6_*, F8_*, BF16, F16, F32, F64, C64, got "
+      "{}",
+      Excerpt(json));
+}
+
 Dims ParseShape(const SortedJson& json, const std::string& where) {
   if (!json.is_array()) Fail(where, "expected 'shape' to be a list, got {}", Excerpt(json));
   Dims dims;
@@ -78,29 +105,33 @@ const SortedJson& Member(const SortedJson& object, const char* key, const std::s
   return *it;
 }
 
+// Bytes of elements without padding between them, which must fill whole bytes.
+uint64_t BytesOf(const Dims& dims, int bits, const std::string& where) {
+  if (bits % 8 == 0) {
+    return static_cast<uint64_t>(StoredBytes({.block_bytes = bits / 8}, dims, where));
+  }
+  const int64_t elements = StoredBytes({}, dims, where);
+  int64_t all_bits = 0;
+  if (__builtin_mul_overflow(elements, bits, &all_bits) || all_bits % 8 != 0) {
+    Fail(where, "expected whole bytes of elements of {} bits, got shape {}", bits, ToString(dims));
+  }
+  return static_cast<uint64_t>(all_bits / 8);
+}
+
 Entry ParseEntry(const std::string& name, const SortedJson& json, const std::string& file) {
   const std::string where = file + ": " + name;
   if (!json.is_object()) Fail(where, "expected an object, got {}", Excerpt(json));
-  const SortedJson& dtype_json = Member(json, "dtype", where);
-  const auto dtype =
-      dtype_json.is_string() ? DTypeFromSafetensors(dtype_json.get<std::string>()) : std::nullopt;
-  if (!dtype) {
-    Fail(where,
-         "expected a dtype of BOOL, U8 … U64, I8 … I64, F8_E4M3, F8_E5M2, BF16, F16, F32, F64, got "
-         "{}",
-         Excerpt(dtype_json));
-  }
+  const auto [storage, bits] = ParseType(Member(json, "dtype", where), where);
   const SortedJson& offsets = Member(json, "data_offsets", where);
   if (!offsets.is_array() || offsets.size() != 2 || !offsets[0].is_number_unsigned() ||
       !offsets[1].is_number_unsigned() || offsets[0].get<uint64_t>() > offsets[1].get<uint64_t>()) {
     Fail(where, "expected 'data_offsets' [begin, end] with begin <= end, got {}", Excerpt(offsets));
   }
-  const Storage storage{Info(*dtype).safetensors, *dtype, 1, Info(*dtype).bits / 8};
   Entry entry{name, storage, ParseShape(Member(json, "shape", where), where),
               offsets[0].get<uint64_t>(), offsets[1].get<uint64_t>()};
-  const auto expected = static_cast<uint64_t>(StoredBytes(storage, entry.dims, where));
+  const uint64_t expected = BytesOf(entry.dims, bits, where);
   if (entry.end - entry.begin != expected) {
-    Fail(where, "expected {} bytes for {}, got {}", expected, ToString(Shape{*dtype, entry.dims}),
+    Fail(where, "expected {} bytes for {} {}, got {}", expected, storage.name, ToString(entry.dims),
          entry.end - entry.begin);
   }
   return entry;

@@ -19,7 +19,8 @@ using StringMap = std::map<std::string, std::string>;
 
 // A safetensors file, or a folder that holds model.safetensors or model.safetensors.index.json with
 // its shards: https://huggingface.co/docs/safetensors. A file must satisfy the format's rules: data
-// without holes or overlaps, sizes that match dtype and shape, each name once.
+// without holes or overlaps, sizes that match dtype and shape, each name once. Tensors of F4, F6_*,
+// F8_E8M0, F8_*FNUZ and C64 are listed and cannot be read.
 class SafetensorsFile : public TensorSource {
  public:
   // Throws Error when a file is missing or broken; tensors of an index must be in its shards.

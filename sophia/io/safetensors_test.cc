@@ -108,7 +108,10 @@ struct BadEntry {
 TEST(SafetensorsTest, RejectsBrokenEntries) {
   const BadEntry cases[] = {
       {R"("shape":[2],"data_offsets":[0,8])", "expected key 'dtype', got none"},
-      {R"("dtype":"F4","shape":[2],"data_offsets":[0,8])", "F64, got \"F4\""},
+      {R"("dtype":"F5","shape":[2],"data_offsets":[0,8])", "C64, got \"F5\""},
+      {R"("dtype":7,"shape":[2],"data_offsets":[0,8])", "C64, got 7"},
+      {R"("dtype":"F4","shape":[3,1],"data_offsets":[0,8])", "whole bytes of elements of 4 bits"},
+      {R"("dtype":"F6_E2M3","shape":[8],"data_offsets":[0,8])", "expected 6 bytes for F6_E2M3 [8]"},
       {R"("dtype":"F32","data_offsets":[0,8])", "expected key 'shape', got none"},
       {R"("dtype":"F32","shape":2,"data_offsets":[0,8])", "expected 'shape' to be a list, got 2"},
       {R"("dtype":"F32","shape":[-2],"data_offsets":[0,8])", "got -2"},
@@ -116,7 +119,7 @@ TEST(SafetensorsTest, RejectsBrokenEntries) {
       {R"("dtype":"F32","shape":[9223372036854775808],"data_offsets":[0,8])", "2^63 - 1"},
       {R"("dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,8])", "fewer than 2^63"},
       {R"("dtype":"F32","shape":[4611686018427387904],"data_offsets":[0,8])", "2^63 bytes"},
-      {R"("dtype":"F32","shape":[3],"data_offsets":[0,8])", "expected 12 bytes for f32[3], got 8"},
+      {R"("dtype":"F32","shape":[3],"data_offsets":[0,8])", "expected 12 bytes for F32 [3], got 8"},
       {R"("dtype":"F32","shape":[2],"data_offsets":[0,8,9])", "expected 'data_offsets'"},
       {R"("dtype":"F32","shape":[2],"data_offsets":[8,0])", "with begin <= end, got [8,0]"},
       {R"("dtype":"F32","shape":[1],"data_offsets":[4,8])", "offset 0 (no holes), got 4"},
@@ -129,6 +132,34 @@ TEST(SafetensorsTest, RejectsBrokenEntries) {
   };
   for (const BadEntry& bad : cases) {
     EXPECT_THAT(ErrorOfFile("{\"a\":{" + bad.entry + "}}", 8), HasSubstr(bad.message)) << bad.entry;
+  }
+}
+
+// Sizes as the reference implementation demands them.
+TEST(SafetensorsTest, TypesWithoutAReaderAreListedAndRefusedWhenRead) {
+  const std::pair<const char*, size_t> sizes[] = {
+      {"F4", 2},          {"F6_E2M3", 3},     {"F6_E3M2", 3}, {"F8_E8M0", 4},
+      {"F8_E4M3FNUZ", 4}, {"F8_E5M2FNUZ", 4}, {"C64", 32}};
+  for (const auto& [dtype, bytes] : sizes) {
+    SCOPED_TRACE(dtype);
+    const TemporaryFolder folder;
+    const fs::path path = folder.path() / "x.safetensors";
+    WriteFile(path,
+              File(fmt::format(R"({{"a":{{"dtype":"{}","shape":[2,2],"data_offsets":[0,{}]}},)"
+                               R"("b":{{"dtype":"U8","shape":[1],"data_offsets":[{},{}]}}}})",
+                               dtype, bytes, bytes, bytes + 1),
+                   bytes + 1));
+    const SafetensorsFile file(path);
+    EXPECT_THAT(ReadAll<int32_t>(file, "b", DType::kS32), ElementsAre(1));
+    EXPECT_EQ(file.Get("a").storage, dtype);
+    EXPECT_EQ(file.Get("a").shape.dims, (Dims{2, 2}));
+    EXPECT_EQ(file.Get("a").stored_bytes, static_cast<int64_t>(bytes));
+    for (const DType as : {DType::kF32, DType::kU8}) {
+      std::vector<std::byte> out(static_cast<size_t>(ByteSize(as, 4)));
+      EXPECT_THAT([&] { file.Read("a", as, std::span(out)); },
+                  ThrowsMessage<Error>(HasSubstr(fmt::format(
+                      "a] expected a tensor that converts to {}, got {}", Name(as), dtype))));
+    }
   }
 }
 

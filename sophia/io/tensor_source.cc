@@ -104,7 +104,7 @@ void TensorSource::ReadElements(size_t index, int64_t first, int64_t count, DTyp
   const Place& place = places_[index];
   const Storage& storage = place.storage;
   const std::string where = fmt::format("{}: {}", place.file->path().string(), info.name);
-  if (!CanConvert(storage.dtype, as)) {
+  if (!storage.readable || !CanConvert(storage.dtype, as)) {
     Fail(where, "expected a tensor that converts to {}, got {}", Name(as), info.storage);
   }
   if (first % storage.block_elements != 0 || count % storage.block_elements != 0) {

@@ -18,13 +18,14 @@
 namespace sophia::io {
 
 // How a file stores elements: in blocks of `block_elements` that take `block_bytes` each. Plain
-// types have one element a block and no `dequantize`.
+// types have one element a block and no `dequantize`. A type that cannot be read is listed alone.
 struct Storage {
   std::string_view name;  // as the format's documentation writes it: "BF16", "Q4_K"
-  DType dtype;            // element type a reader sees: f32 for quantised storage
+  DType dtype;            // element type a reader sees: f32 for quantised storage, u8 if unreadable
   int64_t block_elements = 1;
   int64_t block_bytes = 1;
   void (*dequantize)(const std::byte* blocks, int64_t count, float* out) = nullptr;
+  bool readable = true;
 };
 
 struct TensorInfo {
@@ -52,7 +53,8 @@ class TensorSource {
   const TensorInfo& Get(std::string_view name) const;
 
   // Writes all elements, converted to `as` (see CanConvert), into `out` of exactly that size.
-  // Throws Error when the conversion does not exist or a value does not fit.
+  // Throws Error when the type is not readable, the conversion does not exist or a value does not
+  // fit.
   void Read(std::string_view name, DType as, std::span<std::byte> out) const;
   // As Read, for `count` rows of the outermost dimension from row `first`.
   void ReadRows(std::string_view name, int64_t first, int64_t count, DType as,
