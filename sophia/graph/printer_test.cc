@@ -45,6 +45,15 @@ TEST(PrinterTest, LeavesDeadNodesOut) {
   EXPECT_THAT(ToStableHlo(graph), Not(HasSubstr("stablehlo.tanh")));
 }
 
+TEST(PrinterTest, PrecisionIsThatOfBothOperands) {
+  Graph graph;
+  const Tensor x = graph.AddInput({DType::kF32, {3, 3}}, {.name = "x"});
+  const Tracing tracing(graph);
+  graph.AddOutput(MatMul(x, x, {.precision = Precision::kHighest}), {.name = "y"});
+  EXPECT_THAT(ToStableHlo(graph), HasSubstr("precision_config = [#stablehlo<precision HIGHEST>, "
+                                            "#stablehlo<precision HIGHEST>]"));
+}
+
 TEST(PrinterTest, AliasingAndShardingAreAttributes) {
   Graph graph;
   graph.set_mesh({{"data", 2}});

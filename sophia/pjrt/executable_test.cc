@@ -100,11 +100,10 @@ TEST(Executable, CountsMemory) {
   EXPECT_GE(memory.peak.value(), 3 * 4096);
 }
 
-TEST(Executable, CostAnalysisIsEmptyOrCountsFlops) {
+TEST(Executable, CostAnalysisIsEmptyWhereNotOffered) {
   const auto client = CpuClient();
   const auto loaded = LoadedExecutable::Compile(*client, kMatmul);
-  const auto cost = loaded.executable().CostAnalysis();
-  EXPECT_TRUE(cost.empty() || cost.at("flops") == 2 * 2 * 3 * 2);
+  EXPECT_TRUE(loaded.executable().CostAnalysis().empty());
 }
 
 TEST(Executable, FingerprintsEqualPrograms) {

@@ -35,6 +35,13 @@ TEST(Topology, DescribesOneTpuChip) {
   EXPECT_GT(std::get<int64_t>(limit), int64_t{16} << 30 >> 1);
 }
 
+TEST(Topology, CostAnalysisCountsTheFlopsAndBytesOfAProduct) {
+  const Topology topology = Topology::Create(Plugin::Load(TpuPlugin()), "v5e:1x1");
+  const auto cost = CompileAheadOfTime(topology, kMatmul).CostAnalysis();
+  EXPECT_EQ(cost.at("flops"), 2.0 * 512 * 256 * 512);
+  EXPECT_GE(cost.at("bytes accessed"), 2.0 * (2 * 512 * 256) + 4.0 * 512 * 512);
+}
+
 TEST(Topology, CountsTheDevicesOfAMesh) {
   const Topology topology = Topology::Create(Plugin::Load(TpuPlugin()), "v5e:2x4");
   EXPECT_EQ(topology.devices().size(), 8u);

@@ -55,6 +55,31 @@ TEST(ProgramTest, RunsOnTheGivenDevice) {
   }
 }
 
+TEST(ProgramTest, ValuesMayLieInHostMemory) {
+  const pjrt::Client& client = pjrt::SharedCpuClient();
+  const Shape shape{DType::kF32, {2}};
+  Graph graph;
+  const Tensor x = graph.AddInput(shape, {.name = "x", .memory_kind = "pinned_host"});
+  {
+    const Tracing tracing(graph);
+    graph.AddOutput(x * 2.0, {.name = "on_host", .memory_kind = "pinned_host"});
+    graph.AddOutput(x + 1.0, {.name = "on_device"});
+  }
+  const Program program = Program::Compile(client, graph);
+  EXPECT_THAT(program.executable().executable().output_memory_kinds(),
+              ElementsAre("pinned_host", "device"));
+  const Floats values = {1, 2};
+  pjrt::Buffer argument =
+      pjrt::Buffer::FromHost(client.default_device(), shape, std::as_bytes(std::span(values)),
+                             {.memory_kind = "pinned_host"});
+  EXPECT_EQ(argument.memory().kind(), "pinned_host");
+  const std::vector<pjrt::Buffer> results = program.Run(std::vector<pjrt::Buffer*>{&argument});
+  EXPECT_EQ(results[0].memory().kind(), "pinned_host");
+  EXPECT_EQ(results[1].memory().kind(), "device");
+  EXPECT_THAT(results[0].ToVector<float>(), ElementsAre(2, 4));
+  EXPECT_THAT(results[1].ToVector<float>(), ElementsAre(2, 3));
+}
+
 TEST(ProgramTest, WrongArgumentsAreNamed) {
   Graph graph;
   TraceInPlace(graph);

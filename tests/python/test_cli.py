@@ -72,6 +72,27 @@ def test_flags_override_yaml_and_dashes_equal_underscores(tmp_path, adapter):
     assert trained[0].read_bytes() == trained[1].read_bytes()
 
 
+@pytest.mark.parametrize("name", ["qv_linear", "all_linear_accumulate", "sgd"])
+def test_five_steps_equal_the_fixture_s(tmp_path, name):
+    """The whole program against torch, transformers and peft, from the command line to the files."""
+    runs = json.loads((FIXTURES / "sft" / "runs.json").read_text())
+    run = next(run for run in runs if run["name"] == name)
+    assert len(run["steps"]) == 5
+    options = {key.replace("_", "-"): value for key, value in run["options"].items()}
+    text = output(*training(tmp_path / "out", **options, model=FIXTURES / run["base"],
+                            data=FIXTURES / run["data"], **{"init-adapter": FIXTURES / run["init_adapter"]}),
+                  "--no-shuffle")
+    assert "5 steps" in text
+    metrics = [json.loads(line) for line in (tmp_path / "out/metrics.jsonl").read_text().splitlines()]
+    np.testing.assert_allclose([step["loss"] for step in metrics],
+                               [step["loss"] for step in run["steps"]], rtol=1e-5)
+    ours = load_file(tmp_path / "out" / "adapter_model.safetensors")
+    theirs = load_file(FIXTURES / run["adapter_out"])
+    assert ours.keys() == theirs.keys()
+    for tensor, expected in theirs.items():
+        np.testing.assert_allclose(ours[tensor], expected, rtol=0, atol=1e-3 * np.abs(expected).max())
+
+
 def test_target_modules_take_names_or_an_expression(tmp_path):
     names, expression = ["q_proj", "v_proj"], r".*\.[qv]_proj"
     for given, expected in [("q_proj, v_proj", names), (expression, expression)]:
