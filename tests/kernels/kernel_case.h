@@ -33,6 +33,7 @@ struct KernelCase {
 
 // One function a kernel, defined in NAME_cases.cc.
 std::vector<KernelCase> FlashCases();
+std::vector<KernelCase> GluCases();
 
 std::vector<KernelCase> AllCases();
 

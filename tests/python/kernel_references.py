@@ -29,9 +29,16 @@ def attention(q, k, v, segments=None, *, scale=0.125, causal=True, window=0, sof
     return [jnp.einsum("bhqk,bhkd->bhqd", weights, v.astype(F32)).astype(q.dtype)]
 
 
+def gated(gate, up, *, activation=jax.nn.silu):
+    return [(activation(gate.astype(F32)) * up.astype(F32)).astype(gate.dtype)]
+
+
 REFERENCES = {
     "flash": attention,
     "flash_all_keys": functools.partial(attention, causal=False),
     "flash_window": functools.partial(attention, window=100),
     "flash_soft_cap": functools.partial(attention, soft_cap=0.5),
+    "glu_silu": gated,
+    "glu_gelu": functools.partial(gated, activation=functools.partial(jax.nn.gelu, approximate=False)),
+    "glu_gelu_tanh": functools.partial(gated, activation=functools.partial(jax.nn.gelu, approximate=True)),
 }
