@@ -128,10 +128,6 @@ std::optional<std::string> Tokenizer::TokenText(int32_t id) const {
   return text ? std::optional<std::string>(*text) : std::nullopt;
 }
 
-std::optional<int32_t> Tokenizer::TokenId(std::string_view token) const {
-  return parts_->Id(token);
-}
-
 std::optional<int32_t> Tokenizer::bos_id() const { return parts_->bos_id; }
 std::optional<int32_t> Tokenizer::eos_id() const { return parts_->eos_id; }
 std::optional<int32_t> Tokenizer::pad_id() const { return parts_->pad_id; }

@@ -89,9 +89,8 @@ class Tokenizer {
   // Largest id + 1: the rows that an embedding needs.
   int32_t vocab_size() const;
 
-  // The token as the vocabulary spells it ("Ġthe"), and the way back.
+  // The token as the vocabulary spells it ("Ġthe").
   std::optional<std::string> TokenText(int32_t id) const;
-  std::optional<int32_t> TokenId(std::string_view token) const;
 
   std::optional<int32_t> bos_id() const;
   std::optional<int32_t> eos_id() const;

@@ -91,8 +91,6 @@ TEST(TokenizerTest, SmolLm2FromGgufEqualsTokenizersLibrary) {
   EXPECT_FALSE(tokenizer.adds_bos());
   EXPECT_EQ(tokenizer.TokenText(1), "<|im_start|>");
   EXPECT_EQ(tokenizer.TokenText(49152), std::nullopt);
-  EXPECT_EQ(tokenizer.TokenId("Ġthe"), tokenizer.Encode(" the").at(0));
-  EXPECT_EQ(tokenizer.TokenId("no such token"), std::nullopt);
   ASSERT_TRUE(tokenizer.chat_template().has_value());
   EXPECT_THAT(*tokenizer.chat_template(), HasSubstr("<|im_start|>"));
 }

@@ -67,18 +67,6 @@ Update AdamUpdate(const AdamOptions& options, const UpdateArgs& args) {
   return result;
 }
 
-Update TraceUpdate(const TraceOptions& options, const UpdateArgs& args) {
-  SOPHIA_CHECK(args.state.size() == args.params.size(), "{} state tensors", args.state.size());
-  const TensorList grads = InF32(args.grads);
-  Update result;
-  for (size_t i = 0; i < grads.size(); ++i) {
-    const Tensor trace = grads[i] + args.state[i] * options.momentum;
-    result.state.push_back(trace);
-    result.updates.push_back(options.nesterov ? grads[i] + trace * options.momentum : trace);
-  }
-  return result;
-}
-
 TensorList Scaled(const TensorList& tensors, const Tensor& factor) {
   TensorList scaled;
   for (const Tensor& tensor : InF32(tensors)) scaled.push_back(tensor * factor);
@@ -113,12 +101,6 @@ Transform AddDecayedWeights(double weight_decay) {
   });
 }
 
-Transform Trace(const TraceOptions& options) {
-  CheckFraction("Trace", "momentum", options.momentum);
-  return {.slots = ZeroSlots({"trace"}),
-          .update = [options](const UpdateArgs& args) { return TraceUpdate(options, args); }};
-}
-
 Transform ScaleByLearningRate(const Schedule& schedule) {
   return Stateless([schedule](const UpdateArgs& args) {
     return Scaled(args.grads, -LearningRate(schedule, args.step));
@@ -131,10 +113,7 @@ Transform AdamW(const AdamWOptions& options) {
 }
 
 Transform Sgd(const SgdOptions& options) {
-  std::vector<Transform> transforms = {AddDecayedWeights(options.weight_decay)};
-  if (options.trace.momentum != 0) transforms.push_back(Trace(options.trace));
-  transforms.push_back(ScaleByLearningRate(options.schedule));
-  return Chain(transforms);
+  return Chain({AddDecayedWeights(options.weight_decay), ScaleByLearningRate(options.schedule)});
 }
 
 }  // namespace sophia::optim

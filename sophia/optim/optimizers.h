@@ -22,14 +22,6 @@ Transform ScaleByAdam(const AdamOptions& options = {});
 // Adds weight_decay * parameter. Throws Error unless weight_decay >= 0.
 Transform AddDecayedWeights(double weight_decay);
 
-// t = gradient + momentum * t, kept in slot trace/<parameter>; gives t, or with Nesterov's look
-// ahead gradient + momentum * t. Throws Error unless 0 <= momentum < 1.
-struct TraceOptions {
-  double momentum = 0.9;
-  bool nesterov = false;
-};
-Transform Trace(const TraceOptions& options);
-
 // Times minus the learning rate, which turns a direction into the update to add.
 Transform ScaleByLearningRate(const Schedule& schedule);
 
@@ -42,10 +34,9 @@ struct AdamWOptions {
 };
 Transform AdamW(const AdamWOptions& options);
 
-// As torch.optim.SGD: the decay is added to the gradient before momentum.
+// As torch.optim.SGD without momentum: the decay is added to the gradient.
 struct SgdOptions {
   Schedule schedule;
-  TraceOptions trace = {.momentum = 0};
   double weight_decay = 0;
 };
 Transform Sgd(const SgdOptions& options);

@@ -34,7 +34,4 @@ struct Schedule {
 // or a falling schedule without total_steps.
 Tensor LearningRate(const Schedule& schedule, const Tensor& step);
 
-// The same on the host, for logs.
-double LearningRateAt(const Schedule& schedule, int64_t step);
-
 }  // namespace sophia::optim

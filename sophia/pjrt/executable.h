@@ -78,8 +78,6 @@ class Executable {
 struct ExecuteOptions {
   // Arguments that must survive although the program may alias them.
   std::vector<int64_t> non_donatable;
-  // Identifies this launch among devices of a multi-process run.
-  int launch_id = 0;
 };
 
 // A program ready to run on its client's devices. Move-only.

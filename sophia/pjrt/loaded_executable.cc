@@ -109,7 +109,6 @@ std::vector<std::vector<Buffer>> LoadedExecutable::ExecuteSharded(
 
   PJRT_ExecuteOptions execute_options{
       .struct_size = PJRT_ExecuteOptions_STRUCT_SIZE,
-      .launch_id = options.launch_id,
       .non_donatable_input_indices = options.non_donatable.data(),
       .num_non_donatable_input_indices = options.non_donatable.size()};
   Call<&PJRT_Api::PJRT_LoadedExecutable_Execute>(client_->plugin(),

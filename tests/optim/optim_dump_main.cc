@@ -32,9 +32,7 @@ Transform ParseTransform(const Json& json, const Schedule& schedule) {
                               .eps = Require<double>(json, "eps", kWhere)};
     transforms.push_back(AdamW({.schedule = schedule, .adam = adam, .weight_decay = weight_decay}));
   } else if (name == "sgd") {
-    const TraceOptions trace = {.momentum = FindOr<double>(json, "momentum", 0, kWhere),
-                                .nesterov = FindOr<bool>(json, "nesterov", false, kWhere)};
-    transforms.push_back(Sgd({.schedule = schedule, .trace = trace, .weight_decay = weight_decay}));
+    transforms.push_back(Sgd({.schedule = schedule, .weight_decay = weight_decay}));
   } else {
     Fail(kWhere, "expected adamw or sgd, got '{}'", name);
   }
@@ -54,11 +52,9 @@ Json RunCase(const pjrt::Client& client, const Json& json) {
   test.grads = json.at("grads").get<std::vector<std::vector<Values>>>();
   Json steps = Json::array();
   for (const OptimStep& step : RunOptim(client, test)) {
-    const auto at = static_cast<int64_t>(steps.size());
     steps.push_back({{"params", step.params},
                      {"state", step.state},
                      {"learning_rate", step.learning_rate},
-                     {"host_learning_rate", LearningRateAt(schedule, at)},
                      {"grad_norm", step.grad_norm}});
   }
   return steps;
