@@ -2,8 +2,8 @@
 """Speed and peak memory of LoRA fine-tuning of SmolLM2-135M: this engine beside torch and JAX.
 
 Every program does the same steps (rank 16 on all linears, AdamW, all labels trained) on the same cores,
-one at a time, in turn, for some rounds. Prints each command, a table and the ratios to the targets, and
-writes them to build/bench.json.
+one at a time, in turn, for some rounds; beside that, the tracing of an 8B step is timed. Prints each
+command, a table and the ratios to the targets, and writes them to build/bench.json.
 """
 
 import argparse
@@ -20,11 +20,12 @@ import sys
 import tempfile
 import time
 
+from report import DTYPES, print_ratios, print_table, ratios_of
+
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PEERS = ROOT / "bench" / "peers"
 PROGRAMS = ("sophia", "torch", "torch-compile", "jax")
 SHAPES = ((4, 128), (1, 512))  # batch, seq
-DTYPES = ("f32", "bf16")
 VOCAB = 49152
 
 
@@ -40,6 +41,8 @@ class Workload:
 def parse_flags():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sophia", type=pathlib.Path, default=ROOT / "build" / "sophia")
+    parser.add_argument("--trace-bench", type=pathlib.Path,
+                        default=ROOT / "build" / "bench" / "trace_bench")
     parser.add_argument("--model", type=pathlib.Path,
                         default=ROOT / ".deps" / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf")
     parser.add_argument("--peer-python", type=pathlib.Path,
@@ -163,58 +166,11 @@ def summary(work, program, results):
     }
 
 
-def seconds_of(record, key):
-    return f"{record[key]:.1f}" if key in record else ""
-
-
-def print_table(records):
-    print(f"\n{'shape':>7} {'dtype':5} {'program':14} {'tokens/s':>9} {'peak MB':>8} {'load s':>7} "
-          f"{'compile s':>10} {'whole run s':>12}")
-    for record in records:
-        shape = f"{record['batch']}x{record['seq']}"
-        print(f"{shape:>7} {record['dtype']:5} {record['program']:14} "
-              f"{record['tokens_per_second']:9.0f} {record['peak_rss_mb']:8.0f} "
-              f"{seconds_of(record, 'load_seconds'):>7} "
-              f"{seconds_of(record, 'compile_seconds'):>10} {record['seconds']:12.1f}")
-
-
-def ratios_of(records, batch, seq):
-    """Our speed and memory against the peers' on one shape, each with its target."""
-    here = [r for r in records if (r["batch"], r["seq"]) == (batch, seq)]
-
-    def best(key, choose, programs, dtypes=DTYPES):
-        values = [r[key] for r in here if r["program"] in programs and r["dtype"] in dtypes]
-        return choose(values) if values else None
-
-    def ratio(name, ours, peers, target, at_least):
-        if ours is None or peers is None:
-            return []
-        met = ours / peers >= target if at_least else ours / peers <= target
-        return [{"shape": f"{batch}x{seq}", "ratio": name, "value": ours / peers, "target": target,
-                 "met": met}]
-
-    speed, memory, torch = "tokens_per_second", "peak_rss_mb", ("torch", "torch-compile")
-    return [
-        *ratio("speed, best dtype of each, to torch", best(speed, max, ("sophia",)),
-               best(speed, max, torch), 1.3, True),
-        *ratio("speed, f32, to torch", best(speed, max, ("sophia",), ("f32",)),
-               best(speed, max, torch, ("f32",)), 1.5, True),
-        *ratio("speed, f32, to jax", best(speed, max, ("sophia",), ("f32",)),
-               best(speed, max, ("jax",), ("f32",)), 1.5, True),
-        *ratio("peak memory, our largest, to torch's smallest", best(memory, max, ("sophia",)),
-               best(memory, min, torch), 1 / 3, False),
-        *ratio("peak memory, our largest, to jax's smallest", best(memory, max, ("sophia",)),
-               best(memory, min, ("jax",)), 1 / 3, False),
-        *ratio("compile seconds, our longest", best("compile_seconds", max, ("sophia",)), 1, 10, False),
-        *ratio("load seconds, our longest", best("load_seconds", max, ("sophia",)), 1, 3, False),
-    ]
-
-
-def print_ratios(ratios):
-    print()
-    for entry in ratios:
-        print(f"{entry['shape']:>7} {entry['ratio']:46} {entry['value']:5.2f}  "
-              f"target {entry['target']:.2f}  {'met' if entry['met'] else 'missed'}")
+def run_trace(args):
+    """Milliseconds to trace and print a training step of a 32-layer model of 8B parameters."""
+    command = [str(args.trace_bench)]
+    print(f"$ {shlex.join(command)}", flush=True)
+    return {"command": shlex.join(command), **json.loads(run_process(command)[0])}
 
 
 def machine(cores):
@@ -238,8 +194,9 @@ def main():
     report = {"machine": machine(len(cores)), "peers": peer_versions(args) if peers else {}}
     print(f"{report['machine']['cpu']}, {len(cores)} cores; {report['peers']}", flush=True)
     report["records"] = run_all(args)
+    report["trace"] = run_trace(args) if "sophia" in args.programs else {}
     shapes = [tuple(map(int, shape.split("x"))) for shape in args.shapes]
-    report["ratios"] = [ratio for shape in shapes for ratio in ratios_of(report["records"], *shape)]
+    report["ratios"] = ratios_of(report["records"], shapes, report["trace"])
     print_table(report["records"])
     print_ratios(report["ratios"])
     args.out.parent.mkdir(parents=True, exist_ok=True)
