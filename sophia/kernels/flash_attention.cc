@@ -1,37 +1,22 @@
 #include "sophia/kernels/flash_attention.h"
 
-#include <algorithm>
-
-#include "sophia/graph/ops/creation.h"
-#include "sophia/graph/ops/dot_ops.h"
-#include "sophia/graph/ops/elementwise.h"
-#include "sophia/graph/ops/reduce_ops.h"
-#include "sophia/graph/ops/shape_ops.h"
-#include "sophia/graph/ops/slice_ops.h"
+#include "sophia/base/error.h"
 #include "sophia/graph/ops/special_ops.h"
 #include "sophia/kernels/flash_blocks.h"
 
 namespace sophia::kernels {
+namespace flash {
 namespace {
 
-using flash::kLanes;
-using flash::kMasked;
-using flash::PadTo;
-using flash::RowOf;
-using flash::SegmentRows;
-using flash::Segments;
-using flash::Sizes;
-using flash::SizesFor;
-using flash::Visible;
-using flash::VisibleKeyBlock;
-using pallas::BlockIndex;
 using pallas::BlockSpec;
 using pallas::GridIndex;
 using pallas::KernelRefs;
 using pallas::Ref;
 using pallas::Val;
+using enum pallas::DimensionSemantics;
 
-void ForwardBody(const FlashOptions& o, const Sizes& sizes, const KernelRefs& r) {
+void ForwardBody(const Problem& p, const KernelRefs& r) {
+  const AttentionMask& mask = p.mask;
   const Val q = pallas::ProgramId(2);
   const Val j = pallas::ProgramId(3);
   const Ref &max = r.scratch[0], &sum = r.scratch[1], &mix = r.scratch[2];
@@ -40,155 +25,97 @@ void ForwardBody(const FlashOptions& o, const Sizes& sizes, const KernelRefs& r)
     sum.Store(0.0);
     mix.Store(0.0);
   });
-  pallas::When(pallas::Eq(j, VisibleKeyBlock(o, q, j)), [&] {
-    const Val values = r.in[2].At({0, 0}).Load();
-    Val scores =
-        pallas::Dot(r.in[0].At({0, 0}).Load(), r.in[1].At({0, 0}).Load(), {.transpose_rhs = true}) *
-        o.scale;
-    if (o.soft_cap > 0) scores = pallas::Tanh(scores / o.soft_cap) * o.soft_cap;
+  pallas::When(pallas::Eq(j, VisibleKeyBlock(p, q, j)), [&] {
+    const Val queries = LoadBlock(p, r.in[0]);
+    const Val keys = LoadBlock(p, r.in[1]);
+    const Val values = LoadBlock(p, r.in[2]);
+    Val scores = pallas::Dot(queries, keys, {.transpose_rhs = true}) * mask.scale;
+    if (mask.soft_cap > 0) scores = pallas::Tanh(scores / mask.soft_cap) * mask.soft_cap;
     Segments segments;
-    if (r.in.size() > 3) segments = {r.in[3].At({0}).Load(), r.in[4].At({0}).Load()};
-    const Val visible = Visible(o, sizes, q, j, segments, false);
+    if (p.has_segments()) segments = {r.in[3].Load(), r.in[4].Load()};
+    const Val visible = Visible(p, q, j, segments, false);
     if (visible.defined()) scores = pallas::Select(visible, scores, kMasked);
     const Val before = pallas::SliceAxis(max.Load(), 1, 0, 1);
     const Val now = pallas::Max(before, pallas::ReduceMax(scores, {1}, {.keep_dims = true}));
     Val weights = pallas::Exp(scores - now);
     if (visible.defined()) weights = pallas::Select(visible, weights, 0.0);
     const Val shrink = pallas::Exp(before - now);
-    const Val total = pallas::SliceAxis(sum.Load(), 1, 0, 1) * shrink +
-                      pallas::Sum(weights, {1}, {.keep_dims = true});
+    const Val kept = pallas::SliceAxis(sum.Load(), 1, 0, 1) * shrink;
+    const Val total = kept + pallas::Sum(weights, {1}, {.keep_dims = true});
     sum.Store(pallas::BroadcastTo(total, sum.dims()));
     max.Store(pallas::BroadcastTo(now, max.dims()));
-    mix.Store(pallas::Dot(pallas::Convert(weights, values.dtype()), values,
-                          {.acc = mix.Load() * shrink}));
+    const Val mixed = mix.Load() * shrink;
+    mix.Store(pallas::Dot(pallas::Convert(weights, values.dtype()), values, {.acc = mixed}));
   });
   pallas::When(pallas::Eq(j, pallas::NumPrograms(3) - 1), [&] {
     const Val total = pallas::SliceAxis(sum.Load(), 1, 0, 1);
     const Val seen = pallas::Select(total > 0.0, total, 1.0);
-    r.out[0].At({0, 0}).Store(pallas::Convert(mix.Load() / seen, r.out[0].dtype()));
-    const Val log_sum = pallas::SliceAxis(max.Load(), 1, 0, 1) + pallas::Log(seen);
-    r.out[1].At({0, 0}).Store(RowOf(log_sum));
+    r.out[0].Store(pallas::Convert(mix.Load() / seen, r.out[0].dtype()));
+    const Val highest = pallas::SliceAxis(max.Load(), 1, 0, 1);
+    r.out[1].Store(RowOf(highest + pallas::Log(seen)));
   });
 }
 
-pallas::KernelSpec ForwardSpec(const FlashOptions& o, const Sizes& s, DType dtype,
-                               bool has_segments) {
-  const int64_t group = s.group();
-  const BlockSpec queries{.block = {1, 1, o.block_q, s.head_dim},
-                          .index_map = [](const GridIndex& i) {
-                            return BlockIndex{i[0], i[1], i[2], 0};
-                          }};
-  const BlockSpec keys{.block = {1, 1, o.block_k, s.head_dim},
-                       .index_map = [o, group](const GridIndex& i) {
-                         return BlockIndex{i[0], i[1] / group, VisibleKeyBlock(o, i[2], i[3]), 0};
-                       }};
-  pallas::KernelSpec spec{.name = "flash_attention",
-                          .grid = {s.batch, s.heads, s.padded / o.block_q, s.padded / o.block_k},
-                          .dimension_semantics = {pallas::DimensionSemantics::kParallel,
-                                                  pallas::DimensionSemantics::kParallel,
-                                                  pallas::DimensionSemantics::kParallel,
-                                                  pallas::DimensionSemantics::kArbitrary},
-                          .in_specs = {queries, keys, keys},
-                          .out_shapes = {{dtype, {s.batch, s.heads, s.padded, s.head_dim}},
-                                         {DType::kF32, {s.batch, s.heads, 1, s.padded}}},
-                          .out_specs = {queries,
-                                        {.block = {1, 1, 1, o.block_q},
-                                         .index_map =
-                                             [](const GridIndex& i) {
-                                               return BlockIndex{i[0], i[1], 0, i[2]};
-                                             }}},
-                          .scratch_shapes = {pallas::Vmem(DType::kF32, {o.block_q, kLanes}),
-                                             pallas::Vmem(DType::kF32, {o.block_q, kLanes}),
-                                             pallas::Vmem(DType::kF32, {o.block_q, s.head_dim})}};
-  if (has_segments) {
-    spec.in_specs.push_back({.block = {1, 1, o.block_q}, .index_map = [](const GridIndex& i) {
-                               return BlockIndex{i[0], 0, i[2]};
-                             }});
-    spec.in_specs.push_back({.block = {1, 1, o.block_k}, .index_map = [o](const GridIndex& i) {
-                               return BlockIndex{i[0], 0, VisibleKeyBlock(o, i[2], i[3])};
-                             }});
+pallas::KernelSpec ForwardSpec(const Problem& p) {
+  const Place head = [](const GridIndex& i) { return i[1]; };
+  const Place kv_head = [group = p.group()](const GridIndex& i) { return i[1] / group; };
+  const Place query = [](const GridIndex& i) { return i[2]; };
+  const Place key = [p](const GridIndex& i) { return VisibleKeyBlock(p, i[2], i[3]); };
+  const BlockSpec queries = HeadBlock(p, p.blocks.q, head, query);
+  const BlockSpec keys = HeadBlock(p, p.blocks.k, kv_head, key);
+  pallas::KernelSpec spec{
+      .name = "flash_attention",
+      .grid = {p.batch, p.heads, p.query_blocks(), p.key_blocks()},
+      .dimension_semantics = {kParallel, kParallel, kParallel, kArbitrary},
+      .in_specs = {queries, keys, keys},
+      .out_shapes = {p.ArrayOf(p.heads), {DType::kF32, {p.batch, p.heads, 1, p.padded}}},
+      .out_specs = {queries, StatisticsBlock(p, head, query)},
+      .scratch_shapes = {pallas::Vmem(DType::kF32, {p.blocks.q, kLanes}),
+                         pallas::Vmem(DType::kF32, {p.blocks.q, kLanes}),
+                         pallas::Vmem(DType::kF32, {p.blocks.q, p.head_dim})},
+      .cost_estimate = p.Cost(2, 2 * p.heads, 2, p.blocks.q),
+      .vmem_limit_bytes = VmemLimit(p.target.chip)};
+  if (p.has_segments()) {
+    spec.in_specs.push_back(SegmentBlock(p.blocks.q, query));
+    spec.in_specs.push_back(SegmentBlock(p.blocks.k, key));
   }
-  // Of the scores below the diagonal, if causal, and within the window.
-  const int64_t seen = o.window > 0 ? std::min(o.window, s.length) : s.length;
-  const int64_t scores = s.batch * s.heads * s.length * seen / (o.causal && o.window == 0 ? 2 : 1);
-  spec.cost_estimate =
-      pallas::CostEstimate{.flops = 4 * scores * s.head_dim, .transcendentals = scores};
   return spec;
-}
-
-// The same in plain ops.
-std::vector<Tensor> Reference(const FlashOptions& o, const Sizes& s, std::span<const Tensor> in) {
-  const Tensor q = Reshape(in[0], {s.batch, s.kv_heads, s.group(), s.length, s.head_dim});
-  Tensor scores = DotGeneral(q, in[1],
-                             {.lhs_batch = {0, 1},
-                              .rhs_batch = {0, 1},
-                              .lhs_contract = {4},
-                              .rhs_contract = {3},
-                              .result = DType::kF32}) *
-                  o.scale;  // [B, K, G, T, T]
-  if (o.soft_cap > 0) scores = Tanh(scores / o.soft_cap) * o.soft_cap;
-  const Tensor query = Iota({DType::kS32, {1, 1, 1, s.length, 1}}, 3);
-  const Tensor key = Iota({DType::kS32, {1, 1, 1, 1, s.length}}, 4);
-  Tensor visible = Ge(key, 0.0);
-  if (o.causal) visible = And(visible, Le(key, query));
-  if (o.window > 0) visible = And(visible, Gt(key, query - static_cast<double>(o.window)));
-  if (in.size() > 3) {
-    visible = And(visible, Eq(Reshape(in[3], {s.batch, 1, 1, s.length, 1}),
-                              Reshape(in[3], {s.batch, 1, 1, 1, s.length})));
-  }
-  const Tensor masked = Select(visible, scores, kMasked);
-  const Tensor max = ReduceMax(masked, {-1}, {.keep_dims = true});
-  const Tensor weights = Select(visible, Exp(masked - max), 0.0);
-  const Tensor sum = Sum(weights, {-1}, {.keep_dims = true});
-  const Tensor seen = Select(Gt(sum, 0.0), sum, 1.0);
-  const Tensor mix = DotGeneral(Convert(weights / seen, in[2].dtype()), in[2],
-                                {.lhs_batch = {0, 1},
-                                 .rhs_batch = {0, 1},
-                                 .lhs_contract = {4},
-                                 .rhs_contract = {2},
-                                 .result = DType::kF32});
-  return {Convert(Reshape(mix, in[0].dims()), in[0].dtype()),
-          Reshape(max + Log(seen), {s.batch, s.heads, 1, s.length})};
 }
 
 }  // namespace
 
-FlashOutput FlashForward(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& segments,
-                         const KernelTarget& target, const FlashOptions& options) {
-  FlashOptions o = options;
-  const Sizes sizes = SizesFor(q, k, v, o);
-  std::vector<Tensor> inputs = {q, k, v};
-  if (target.mode == pallas::Mode::kReference) {
-    if (segments.defined()) inputs.push_back(segments);
-    const std::vector<Tensor> results = Reference(o, sizes, inputs);
-    return {results[0], results[1]};
-  }
-  for (Tensor& input : inputs) input = PadTo(input, 2, sizes.padded);
-  if (segments.defined()) inputs.insert(inputs.end(), 2, SegmentRows(segments, sizes));
-  const std::vector<Tensor> results =
-      pallas::PallasCall(ForwardSpec(o, sizes, q.dtype(), segments.defined()),
-                         [&](const KernelRefs& r) { ForwardBody(o, sizes, r); }, inputs,
-                         {.mode = target.mode, .chip = target.chip});
-  return {SliceAxis(results[0], 2, 0, sizes.length), SliceAxis(results[1], 3, 0, sizes.length)};
+FlashOutput Forward(const Tensor& q, const Tensor& k, const Tensor& v, const KernelTarget& target,
+                    const AttentionMask& mask, const FlashBlocks& blocks) {
+  const Problem p = ProblemOf(FlashKernel::kForward, target, mask, blocks, q, k, v);
+  std::vector<Tensor> inputs = {p.ToKernel(q), p.ToKernel(k), p.ToKernel(v)};
+  if (p.has_segments()) inputs.insert(inputs.end(), 2, p.SegmentRows());
+  const std::vector<Tensor> results = pallas::PallasCall(
+      ForwardSpec(p), [&](const KernelRefs& r) { ForwardBody(p, r); }, inputs, CallOf(target));
+  return {p.FromKernel(results[0], p.heads), p.CutRows(results[1])};
 }
 
-Tensor FlashAttention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& segments,
-                      const KernelTarget& target, const FlashOptions& options) {
-  if (target.mode == pallas::Mode::kReference) {
-    return FlashForward(q, k, v, segments, target, options).out;
-  }
+}  // namespace flash
+
+Tensor FlashAttention(const Tensor& q, const Tensor& k, const Tensor& v, const KernelTarget& target,
+                      const AttentionMask& mask, const FlashBlocks& blocks) {
+  SOPHIA_CHECK(!mask.positions.defined(), "flash attention knows no positions");
+  if (target.mode == pallas::Mode::kReference) return ReferenceAttention(q, k, v, mask);
   return CustomVjp(
       {q, k, v},
-      [&](std::span<const Tensor> p) -> CustomVjpOutput {
-        const FlashOutput forward = FlashForward(p[0], p[1], p[2], segments, target, options);
-        std::vector<Tensor> residuals = {p[0], p[1], p[2], forward.out, forward.log_sum};
-        if (segments.defined()) residuals.push_back(segments);
-        return {.outputs = {forward.out}, .residuals = std::move(residuals)};
+      [&](std::span<const Tensor> in) -> CustomVjpOutput {
+        const flash::FlashOutput forward =
+            flash::Forward(in[0], in[1], in[2], target, mask, blocks);
+        const Tensor out = CheckpointName(forward.out, kSavedAttention);
+        const Tensor log_sum = CheckpointName(forward.log_sum, kSavedAttention);
+        std::vector<Tensor> residuals = {in[0], in[1], in[2], out, log_sum};
+        if (mask.segments.defined()) residuals.push_back(mask.segments);
+        return {.outputs = {out}, .residuals = std::move(residuals)};
       },
-      [target, options](std::span<const Tensor> saved, std::span<const Tensor> grads) {
-        return flash::Backward(target, options, saved[0], saved[1], saved[2],
-                               saved.size() > 5 ? saved[5] : Tensor(), {saved[3], saved[4]},
-                               grads[0]);
+      [target, mask, blocks](std::span<const Tensor> saved, std::span<const Tensor> grads) {
+        AttentionMask again = mask;
+        if (mask.segments.defined()) again.segments = saved[5];
+        return flash::Backward(saved[0], saved[1], saved[2], {saved[3], saved[4]}, grads[0], target,
+                               again, blocks);
       })[0];
 }
 

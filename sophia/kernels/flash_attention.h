@@ -1,41 +1,32 @@
 #pragma once
 
+#include "sophia/kernels/attention_reference.h"
 #include "sophia/kernels/kernel_target.h"
 
 namespace sophia::kernels {
 
-struct FlashOptions {
-  double scale = 1;       // of q · k
-  bool causal = true;     // a query sees keys at its own position and before
-  int64_t window = 0;     // and at most this many of them, itself included; 0: all
-  double soft_cap = 0;    // scores become cap · tanh(scores / cap); 0: they stay
-  int64_t block_q = 256;  // queries a program, a multiple of 128
-  int64_t block_k = 512;  // keys a step, a multiple of 128
+// Queries and keys a step of a kernel, multiples of 128, one dividing the other; 0: as planned for
+// the chip and the length (flash_plan.h).
+struct FlashBlocks {
+  int64_t q = 0;
+  int64_t k = 0;
 };
 
 // Attention with online softmax, block by block, so that no [T, T] array exists
-// (FlashAttention-2, https://arxiv.org/abs/2307.08691). Returns [B, H, T, D] of q's type; zero for
-// queries that see no key.
-// q: [B, H, T, D]; k, v: [B, K, T, D], K dividing H; segments: s32 [B, T] or undefined: a query
-// sees keys of its own segment. D is whole in every block: 64, 80, 96, 128, 256, …
+// (FlashAttention-2, https://arxiv.org/abs/2307.08691).
+// q: [B, T, H, D]; k, v: [B, T, K, D], K dividing H -> [B, T, H, D] in q's type; zero for queries
+// that see no key. `mask` without positions. D is whole in every block: 64, 80, 96, 128, 256, …
 //
 // Tiles, forward: a program a batch row, head and block of queries, walking over blocks of keys.
 // Backward: the same for q; for k and v a program a block of keys, walking over the query heads of
 // its group and their blocks, with transposed scores, so that statistics stay rows. Blocks that the
-// mask excludes are neither fetched nor computed.
+// mask excludes are neither fetched nor computed. With D a multiple of 128 the kernels read heads
+// where they lie, as columns of [B, T, H·D]; otherwise from [B, H, T, D].
 // VMEM: blocks of the operands twice, f32 scratch [block, D] for each accumulator and, forward, two
-// of [block_q, 128]. Products take the operands' type and accumulate in f32; the softmax is f32.
-// Mode kReference is plain attention, which does make [T, T].
-Tensor FlashAttention(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& segments,
-                      const KernelTarget& target, const FlashOptions& options);
-
-// The forward kernel alone, with what its gradient needs; it has no gradient itself.
-struct FlashOutput {
-  Tensor out;      // [B, H, T, D]
-  Tensor log_sum;  // log of each query's sum of exponentials, f32 [B, H, 1, T]: a column would take
-                   // 128 lanes
-};
-FlashOutput FlashForward(const Tensor& q, const Tensor& k, const Tensor& v, const Tensor& segments,
-                         const KernelTarget& target, const FlashOptions& options);
+// of [block_q, 128]; the compiler adds a few arrays of scores, f32 [block_q, block_k]. Products
+// take the operands' type (f32 on chips that multiply no bf16) and accumulate in f32; the softmax
+// is f32. Mode kReference is ReferenceAttention.
+Tensor FlashAttention(const Tensor& q, const Tensor& k, const Tensor& v, const KernelTarget& target,
+                      const AttentionMask& mask, const FlashBlocks& blocks = {});
 
 }  // namespace sophia::kernels

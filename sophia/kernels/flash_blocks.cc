@@ -8,68 +8,26 @@
 #include "sophia/graph/ops/slice_ops.h"
 
 namespace sophia::kernels::flash {
+namespace {
 
+using pallas::BlockIndex;
+using pallas::BlockSpec;
+using pallas::GridIndex;
+using pallas::kSqueezed;
 using pallas::Val;
 
-Sizes SizesFor(const Tensor& q, const Tensor& k, const Tensor& v, FlashOptions& options) {
-  const auto fits = [&] {
-    return q.rank() == 4 && k.rank() == 4 && k.dims() == v.dims() && k.dim(0) == q.dim(0) &&
-           q.dim(1) % k.dim(1) == 0 && k.dim(2) == q.dim(2) && k.dim(3) == q.dim(3);
-  };
-  if (!fits()) {
-    Fail("flash_attention",
-         "expected q [B, H, T, D] and k, v [B, K, T, D] with K dividing H, got {}, {} and {}",
-         ToString(q.shape()), ToString(k.shape()), ToString(v.shape()));
-  }
-  Sizes sizes{.batch = q.dim(0),
-              .heads = q.dim(1),
-              .kv_heads = k.dim(1),
-              .length = q.dim(2),
-              .head_dim = q.dim(3),
-              .padded = 0};
-  const int64_t tiles = (sizes.length + kLanes - 1) / kLanes * kLanes;
-  options.block_q = std::min(options.block_q, tiles);
-  options.block_k = std::min(options.block_k, tiles);
-  const int64_t larger = std::max(options.block_q, options.block_k);
-  const int64_t smaller = std::min(options.block_q, options.block_k);
-  if (smaller % kLanes != 0 || larger % smaller != 0) {
-    Fail("flash_attention",
-         "expected blocks in multiples of 128, one dividing the other, got {} queries and {} keys",
-         options.block_q, options.block_k);
-  }
-  sizes.padded = (sizes.length + larger - 1) / larger * larger;
-  return sizes;
-}
+int64_t RoundUp(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
-Val VisibleKeyBlock(const FlashOptions& options, const Val& q, const Val& j) {
-  Val block = j;
-  if (options.causal) {
-    block = pallas::Min(block, (q * options.block_q + (options.block_q - 1)) / options.block_k);
-  }
-  if (options.window > 0) {
-    const Val first_key = pallas::Max(q * options.block_q - (options.window - 1), 0);
-    block = pallas::Max(block, first_key / options.block_k);
-  }
-  return block;
-}
+// Whether a head is a whole number of lanes, so that a block is a head's columns.
+bool HeadsAreColumns(const Problem& p) { return p.head_dim % kLanes == 0; }
 
-Val VisibleQueryBlock(const FlashOptions& options, const Sizes& sizes, const Val& k, const Val& i) {
-  Val block = i;
-  if (options.causal) block = pallas::Max(block, k * options.block_k / options.block_q);
-  if (options.window > 0) {
-    const Val last_query = k * options.block_k + (options.block_k + options.window - 2);
-    const Val last = pallas::Min(last_query / options.block_q, sizes.padded / options.block_q - 1);
-    block = pallas::Min(block, last);
-  }
-  return block;
+// Zeros behind x along `axis` until it has `size` there.
+Tensor PadTo(const Tensor& x, int64_t axis, int64_t size) {
+  const Dims zeros(x.dims().size(), 0);
+  Dims high = zeros;
+  high[static_cast<size_t>(axis)] = size - x.dim(axis);
+  return high == zeros ? x : Pad(x, Scalar(x.dtype(), 0), zeros, high, zeros);
 }
-
-Val RowOf(const Val& column) {
-  const int64_t n = column.dim(0);
-  return pallas::SliceAxis(pallas::Transpose(pallas::BroadcastTo(column, {n, kLanes})), 0, 0, 1);
-}
-
-namespace {
 
 Val ColumnOf(const Val& row) {
   const int64_t n = row.dim(1);
@@ -78,35 +36,151 @@ Val ColumnOf(const Val& row) {
 
 }  // namespace
 
-Val Visible(const FlashOptions& options, const Sizes& sizes, const Val& q, const Val& k,
-            const Segments& segments, bool keys_first) {
-  const Dims dims =
-      keys_first ? Dims{options.block_k, options.block_q} : Dims{options.block_q, options.block_k};
-  const Val query = pallas::Iota(dims, keys_first ? 1 : 0) + q * options.block_q;
-  const Val key = pallas::Iota(dims, keys_first ? 0 : 1) + k * options.block_k;
+Problem ProblemOf(FlashKernel kernel, const KernelTarget& target, const AttentionMask& mask,
+                  const FlashBlocks& blocks, const Tensor& q, const Tensor& k, const Tensor& v) {
+  const auto fits = [&] {
+    return q.rank() == 4 && k.rank() == 4 && k.dims() == v.dims() && k.dim(0) == q.dim(0) &&
+           k.dim(1) == q.dim(1) && q.dim(2) % k.dim(2) == 0 && k.dim(3) == q.dim(3);
+  };
+  if (!fits()) {
+    Fail("flash_attention",
+         "expected q [B, T, H, D] and k, v [B, T, K, D] with K dividing H, got {}, {} and {}",
+         ToString(q.shape()), ToString(k.shape()), ToString(v.shape()));
+  }
+  Problem p{.target = target,
+            .mask = mask,
+            .blocks = PlannedBlocks(kernel, target.chip, q.dim(1), mask.window),
+            .batch = q.dim(0),
+            .heads = q.dim(2),
+            .kv_heads = k.dim(2),
+            .length = q.dim(1),
+            .head_dim = q.dim(3),
+            .dtype = q.dtype()};
+  const int64_t tiles = RoundUp(p.length, kLanes);
+  if (blocks.q > 0) p.blocks.q = std::min(blocks.q, tiles);
+  if (blocks.k > 0) p.blocks.k = std::min(blocks.k, tiles);
+  const int64_t larger = std::max(p.blocks.q, p.blocks.k);
+  const int64_t smaller = std::min(p.blocks.q, p.blocks.k);
+  if (smaller % kLanes != 0 || larger % smaller != 0) {
+    Fail("flash_attention",
+         "expected blocks in multiples of 128, one dividing the other, got {} queries and {} keys",
+         p.blocks.q, p.blocks.k);
+  }
+  p.padded = RoundUp(p.length, larger);
+  return p;
+}
+
+Shape Problem::ArrayOf(int64_t heads) const {
+  if (HeadsAreColumns(*this)) return {dtype, {batch, padded, heads * head_dim}};
+  return {dtype, {batch, heads, padded, head_dim}};
+}
+
+Tensor Problem::ToKernel(const Tensor& x) const {
+  if (HeadsAreColumns(*this)) {
+    return PadTo(Reshape(x, {batch, length, x.dim(2) * head_dim}), 1, padded);
+  }
+  return PadTo(Transpose(x, {0, 2, 1, 3}), 2, padded);
+}
+
+Tensor Problem::FromKernel(const Tensor& x, int64_t heads) const {
+  if (HeadsAreColumns(*this)) {
+    return Reshape(SliceAxis(x, 1, 0, length), {batch, length, heads, head_dim});
+  }
+  return Transpose(SliceAxis(x, 2, 0, length), {0, 2, 1, 3});
+}
+
+Tensor Problem::PadRows(const Tensor& x) const { return PadTo(x, 3, padded); }
+
+Tensor Problem::CutRows(const Tensor& x) const { return SliceAxis(x, 3, 0, length); }
+
+Tensor Problem::SegmentRows() const {
+  return PadTo(Reshape(mask.segments, {batch, 1, length}), 2, padded);
+}
+
+pallas::CostEstimate Problem::Cost(int64_t products, int64_t staying_heads, int64_t passing_arrays,
+                                   int64_t block) const {
+  const int64_t seen = mask.window > 0 ? std::min(mask.window, length) : length;
+  const int64_t scores = batch * heads * length * seen / (mask.causal && mask.window == 0 ? 2 : 1);
+  const int64_t row = head_dim * Info(dtype).bits / 8;
+  return {.flops = 2 * products * scores * head_dim,
+          .transcendentals = scores,
+          .bytes_accessed =
+              staying_heads * batch * length * row + passing_arrays * scores / block * row};
+}
+
+BlockSpec HeadBlock(const Problem& p, int64_t rows, const Place& head, const Place& block) {
+  if (HeadsAreColumns(p)) {
+    return {.block = {kSqueezed, rows, p.head_dim}, .index_map = [=](const GridIndex& i) {
+              return BlockIndex{i[0], block(i), head(i)};
+            }};
+  }
+  return {.block = {kSqueezed, kSqueezed, rows, p.head_dim}, .index_map = [=](const GridIndex& i) {
+            return BlockIndex{i[0], head(i), block(i), 0};
+          }};
+}
+
+BlockSpec StatisticsBlock(const Problem& p, const Place& head, const Place& block) {
+  return {.block = {kSqueezed, kSqueezed, 1, p.blocks.q}, .index_map = [=](const GridIndex& i) {
+            return BlockIndex{i[0], head(i), 0, block(i)};
+          }};
+}
+
+BlockSpec SegmentBlock(int64_t rows, const Place& block) {
+  return {.block = {kSqueezed, 1, rows}, .index_map = [=](const GridIndex& i) {
+            return BlockIndex{i[0], 0, block(i)};
+          }};
+}
+
+Val VisibleKeyBlock(const Problem& p, const Val& q, const Val& j) {
+  Val block = j;
+  if (p.mask.causal) {
+    block = pallas::Min(block, (q * p.blocks.q + (p.blocks.q - 1)) / p.blocks.k);
+  }
+  if (p.mask.window > 0) {
+    const Val first_key = pallas::Max(q * p.blocks.q - (p.mask.window - 1), 0);
+    block = pallas::Max(block, first_key / p.blocks.k);
+  }
+  return block;
+}
+
+Val VisibleQueryBlock(const Problem& p, const Val& k, const Val& i) {
+  Val block = i;
+  if (p.mask.causal) block = pallas::Max(block, k * p.blocks.k / p.blocks.q);
+  if (p.mask.window > 0) {
+    const Val last_query = k * p.blocks.k + (p.blocks.k + p.mask.window - 2);
+    const Val last = pallas::Min(last_query / p.blocks.q, p.query_blocks() - 1);
+    block = pallas::Min(block, last);
+  }
+  return block;
+}
+
+Val LoadBlock(const Problem& p, const pallas::Ref& ref) {
+  const bool widen = p.target.chip && !Info(*p.target.chip).bf16_dot;
+  return widen ? pallas::Convert(ref.Load(), DType::kF32) : ref.Load();
+}
+
+Val RowOf(const Val& column) {
+  const int64_t n = column.dim(0);
+  return pallas::SliceAxis(pallas::Transpose(pallas::BroadcastTo(column, {n, kLanes})), 0, 0, 1);
+}
+
+Val Visible(const Problem& p, const Val& q, const Val& k, const Segments& segments,
+            bool keys_first) {
+  const Dims dims = keys_first ? Dims{p.blocks.k, p.blocks.q} : Dims{p.blocks.q, p.blocks.k};
+  const Val query = pallas::Iota(dims, keys_first ? 1 : 0) + q * p.blocks.q;
+  const Val key = pallas::Iota(dims, keys_first ? 0 : 1) + k * p.blocks.k;
   Val visible;
   const auto also = [&](const Val& condition) {
     visible = visible.defined() ? visible & condition : condition;
   };
-  if (options.causal) also(key <= query);
-  if (options.window > 0) also(key > query - options.window);
-  if (sizes.padded > sizes.length && !options.causal) also(key < sizes.length);
+  if (p.mask.causal) also(key <= query);
+  if (p.mask.window > 0) also(key > query - p.mask.window);
+  if (p.padded > p.length && !p.mask.causal) also(key < p.length);
   if (segments.queries.defined()) {
     also(keys_first ? pallas::Eq(segments.queries, ColumnOf(segments.keys))
                     : pallas::Eq(ColumnOf(segments.queries), segments.keys));
   }
   return visible;
-}
-
-Tensor PadTo(const Tensor& x, int64_t axis, int64_t size) {
-  const Dims zeros(x.dims().size(), 0);
-  Dims high = zeros;
-  high[static_cast<size_t>(axis)] = size - x.dim(axis);
-  return high == zeros ? x : Pad(x, Scalar(x.dtype(), 0), zeros, high, zeros);
-}
-
-Tensor SegmentRows(const Tensor& segments, const Sizes& sizes) {
-  return PadTo(Reshape(segments, {sizes.batch, 1, sizes.length}), 2, sizes.padded);
 }
 
 }  // namespace sophia::kernels::flash

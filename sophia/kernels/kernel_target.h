@@ -14,4 +14,8 @@ struct KernelTarget {
   std::optional<pallas::Chip> chip = std::nullopt;
 };
 
+inline pallas::CallOptions CallOf(const KernelTarget& target) {
+  return {.mode = target.mode, .chip = target.chip};
+}
+
 }  // namespace sophia::kernels

@@ -1,11 +1,11 @@
 #pragma once
 
-#include "sophia/graph/tensor.h"
+#include "sophia/kernels/attention_reference.h"
 
 namespace sophia::nn {
 
 // What the reverse pass keeps of attention under Remat::Named: the result and its row sums.
-inline constexpr const char* kSavedAttention = "attention";
+using kernels::kSavedAttention;
 
 struct AttentionOptions {
   bool causal = true;  // query i sees keys 0 … i; needs as many queries as keys

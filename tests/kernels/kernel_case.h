@@ -32,6 +32,7 @@ struct KernelCase {
 };
 
 // One function a kernel, defined in NAME_cases.cc.
+std::vector<KernelCase> AttentionCases();  // the reference, for many scores
 std::vector<KernelCase> FlashCases();
 std::vector<KernelCase> GluCases();
 

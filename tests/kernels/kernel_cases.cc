@@ -6,7 +6,7 @@ namespace sophia::kernels {
 
 std::vector<KernelCase> AllCases() {
   std::vector<KernelCase> all;
-  for (std::vector<KernelCase> cases : {FlashCases(), GluCases()}) {
+  for (std::vector<KernelCase> cases : {AttentionCases(), FlashCases(), GluCases()}) {
     std::move(cases.begin(), cases.end(), std::back_inserter(all));
   }
   return all;

@@ -12,9 +12,9 @@ F32 = jnp.float32
 
 def attention(q, k, v, segments=None, *, scale=0.125, causal=True, window=0, soft_cap=0.0):
     """Masked attention with grouped queries; zero where a query sees no key."""
-    length = q.shape[2]
-    k, v = (jnp.repeat(x, q.shape[1] // x.shape[1], axis=1) for x in (k, v))
-    scores = jnp.einsum("bhqd,bhkd->bhqk", q.astype(F32), k.astype(F32)) * scale
+    length = q.shape[1]
+    k, v = (jnp.repeat(x, q.shape[2] // x.shape[2], axis=2) for x in (k, v))
+    scores = jnp.einsum("bqhd,bkhd->bhqk", q.astype(F32), k.astype(F32)) * scale
     if soft_cap:
         scores = soft_cap * jnp.tanh(scores / soft_cap)
     query, key = jnp.arange(length)[:, None], jnp.arange(length)[None, :]
@@ -26,7 +26,7 @@ def attention(q, k, v, segments=None, *, scale=0.125, causal=True, window=0, sof
     if segments is not None:
         visible &= (segments[:, :, None] == segments[:, None, :])[:, None]
     weights = jax.nn.softmax(jnp.where(visible, scores, -1e30), axis=-1) * visible
-    return [jnp.einsum("bhqk,bhkd->bhqd", weights, v.astype(F32)).astype(q.dtype)]
+    return [jnp.einsum("bhqk,bkhd->bqhd", weights, v.astype(F32)).astype(q.dtype)]
 
 
 def gated(gate, up, *, activation=jax.nn.silu):
@@ -34,6 +34,7 @@ def gated(gate, up, *, activation=jax.nn.silu):
 
 
 REFERENCES = {
+    "attention": functools.partial(attention, soft_cap=0.5),
     "flash": attention,
     "flash_all_keys": functools.partial(attention, causal=False),
     "flash_window": functools.partial(attention, window=100),
