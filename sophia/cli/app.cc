@@ -46,6 +46,9 @@ constexpr auto kSubcommands = std::to_array<Subcommand>({
     {{kProve, "prove", "Show in ten steps that the loss falls while no base weight moves",
       "sophia prove"},
      RunProve},
+    {{kPlan, "plan", "Say what a run would take, from the compiler of a TPU that need not be here",
+      "sophia plan --model folder --topology v5e:1x1 --batch-size 1 --max-length 2048"},
+     RunPlan},
 });
 
 void PrintHelp() {

@@ -8,6 +8,7 @@ namespace sophia::cli {
 // missing or contradicting options, Error for bad input.
 int RunTrain(const Values& values);
 int RunProve(const Values& values);
+int RunPlan(const Values& values);
 int RunGenerate(const Values& values);
 int RunChat(const Values& values);
 int RunTokenize(const Values& values);

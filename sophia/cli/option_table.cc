@@ -9,8 +9,8 @@ namespace {
 
 using enum OptionType;
 
-constexpr uint32_t kTraining = kTrain | kProve;
-constexpr uint32_t kRunning = kTraining | kGenerate | kChat | kLogits;
+constexpr uint32_t kTraining = kTrain | kProve | kPlan;
+constexpr uint32_t kRunning = kTrain | kProve | kGenerate | kChat | kLogits;
 constexpr uint32_t kTalking = kGenerate | kChat;
 
 constexpr std::string_view kModel = "Model and data";
@@ -20,6 +20,7 @@ constexpr std::string_view kSteps = "Steps and batches";
 constexpr std::string_view kInput = "Input";
 constexpr std::string_view kSampling = "Sampling";
 constexpr std::string_view kMachine = "Machine";
+constexpr std::string_view kPlanning = "Plan";
 
 // Sizes multiply: below this bound, the product of three stays within 64 bits.
 constexpr double kLargestSize = 1 << 20;
@@ -34,11 +35,11 @@ constexpr Range kShareAboveNone = {.low = 0, .high = 1, .low_open = true};
 constexpr auto kOptions = std::to_array<OptionSpec>({
     {kTraining, kModel, "config", "", kText, "FILE.yaml", "",
      "these options as keys of a YAML file; flags win over it"},
-    {kRunning | kTokenize, kModel, "model_name_or_path", "model", kText, "PATH", "",
+    {kRunning | kTokenize | kPlan, kModel, "model_name_or_path", "model", kText, "PATH", "",
      "GGUF file, or folder with config.json and safetensors"},
     {kTraining, kModel, "data", "dataset_name", kText, "ROWS.jsonl", "",
      "rows with messages, prompt and completion, text, or input_ids and labels"},
-    {kTrain, kModel, "output_dir", "out", kText, "FOLDER", "",
+    {kTrain | kPlan, kModel, "output_dir", "out", kText, "FOLDER", "",
      "where the adapter and metrics.jsonl go"},
     {kTraining, kModel, "init_adapter", "", kText, "FOLDER", "",
      "start from this PEFT adapter, which also sets the LoRA options"},
@@ -74,9 +75,10 @@ constexpr auto kOptions = std::to_array<OptionSpec>({
     {kTraining, kOptimiser, "adam_epsilon", "", kNumber, "X", "1e-8", "added to the denominator",
      AtLeast(0)},
 
-    {kTrain, kSteps, "max_steps", "", kInteger, "N", "-1", "-1: num_train_epochs counts",
+    {kTrain | kPlan, kSteps, "max_steps", "", kInteger, "N", "-1", "-1: num_train_epochs counts",
      kStepsOrNone},
-    {kTrain, kSteps, "num_train_epochs", "", kNumber, "X", "3", "times through the data", kEpochs},
+    {kTrain | kPlan, kSteps, "num_train_epochs", "", kNumber, "X", "3", "times through the data",
+     kEpochs},
     {kTraining, kSteps, "per_device_train_batch_size", "batch_size", kInteger, "N", "8",
      "rows a micro-batch", kSize},
     {kTraining, kSteps, "gradient_accumulation_steps", "", kInteger, "N", "1",
@@ -135,8 +137,14 @@ constexpr auto kOptions = std::to_array<OptionSpec>({
      "auto: keep the packed linear weights of a GGUF file packed; none: unpack them once"},
     {kRunning, kMachine, "device", "", kText, "cpu|tpu|cuda[:N]", "cpu",
      "where to run; tpu:1 is the second TPU of those that `sophia doctor` lists"},
-    {kRunning | kDoctor, kMachine, "plugin", "", kText, "FILE.so", "",
+    {kRunning | kDoctor | kPlan, kMachine, "plugin", "", kText, "FILE.so", "",
      "PJRT plugin to use; else $SOPHIA_PJRT_PLUGIN, else a search"},
+
+    {kPlan, kPlanning, "topology", "", kText, "NAME", "v5e:1x1",
+     "cpu, or a TPU by chip and sizes, such as v5e:1x1 or v5p:2x2x1"},
+    {kPlan, kPlanning, "confirm", "", kFlag, "", "true",
+     "compile to the end; --no-confirm stops at the compiler's early check of memory"},
+    {kPlan, kPlanning, "json", "", kFlag, "", "false", "print one JSON object"},
 });
 
 constexpr bool HasRange(const OptionSpec& spec) {

@@ -30,6 +30,7 @@ enum Command : uint32_t {
   kInspect = 32,
   kDoctor = 64,
   kProve = 128,
+  kPlan = 256,
 };
 
 enum class OptionType : uint8_t {

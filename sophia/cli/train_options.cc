@@ -55,7 +55,7 @@ std::string Given(const Values& values, std::string_view key) {
 train::TrainOptions TrainOptionsFrom(const Values& values) {
   train::TrainOptions options;
   options.model = Given(values, "model_name_or_path");
-  options.data = Given(values, "data");
+  if (values.command() != kPlan) options.data = Given(values, "data");
   options.init_adapter = values.Text("init_adapter");
   if (!options.init_adapter.empty()) {
     CheckAgainstAdapter(values, lora::ReadAdapterConfig(options.init_adapter));

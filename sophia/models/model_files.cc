@@ -9,6 +9,12 @@ namespace sophia::models {
 namespace fs = std::filesystem;
 
 ModelFiles ModelFiles::Open(const fs::path& path) {
+  ModelFiles files = OpenConfig(path);
+  if (!files.is_gguf_) files.tensors_ = io::OpenTensors(path);
+  return files;
+}
+
+ModelFiles ModelFiles::OpenConfig(const fs::path& path) {
   ModelFiles files;
   files.path_ = path;
   if (!fs::exists(path)) {
@@ -16,7 +22,6 @@ ModelFiles ModelFiles::Open(const fs::path& path) {
   }
   if (fs::is_directory(path)) {
     files.config_ = ReadJson(path / "config.json");
-    files.tensors_ = io::OpenTensors(path);
     return files;
   }
   auto gguf = std::make_unique<io::GgufFile>(path);

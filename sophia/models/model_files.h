@@ -18,11 +18,14 @@ class ModelFiles {
  public:
   // Throws Error when the files are missing, broken or of an unknown architecture.
   static ModelFiles Open(const std::filesystem::path& path);
+  // The same without weights, for a folder that may hold no more than config.json.
+  static ModelFiles OpenConfig(const std::filesystem::path& path);
 
   const std::filesystem::path& path() const { return path_; }
   const Json& config() const { return config_; }
   // What errors about the configuration name: the config.json or the GGUF file.
   std::string config_name() const;
+  // Not after OpenConfig() of a folder.
   const io::TensorSource& tensors() const { return *tensors_; }
   bool is_gguf() const { return is_gguf_; }
 

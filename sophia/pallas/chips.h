@@ -23,6 +23,9 @@ struct ChipInfo {
   double bf16_flops;      // per second
   double int8_ops;        // per second; 0 without int8 products or where not published
   double hbm_bandwidth;   // bytes per second
+  int devices;            // that libtpu shows of one chip: its cores, where each is one
+  int topology_axes;      // sizes in the name of a topology: "1x1" or "1x1x1"
+  int64_t usable_hbm;     // bytes that libtpu 0.0.52 lets the programs of one device take
   bool bf16_dot;          // bf16 operands of Dot
   bool int8_dot;          // s8 and s4 operands of Dot, f8 too
   bool int4;              // 4-bit operands of a kernel

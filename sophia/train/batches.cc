@@ -41,6 +41,11 @@ BatchShape ShapeFor(const Dataset& dataset, int64_t batch, int64_t accumulation)
   return shape;
 }
 
+BatchShape FullShape(int64_t length, int64_t batch, int64_t accumulation) {
+  const int64_t seq = RoundUp(length, kRounding);
+  return {.accumulation = accumulation, .batch = batch, .seq = seq, .loss_positions = batch * seq};
+}
+
 BatchLoader::BatchLoader(const Dataset& dataset, BatchShape shape, bool shuffle, uint64_t seed)
     : dataset_(dataset), shape_(shape), shuffle_(shuffle), seed_(seed) {
   StartEpoch();

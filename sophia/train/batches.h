@@ -24,6 +24,9 @@ struct BatchShape {
 // gathered when at most three quarters of them are trained.
 BatchShape ShapeFor(const Dataset& dataset, int64_t batch, int64_t accumulation);
 
+// The shape of a dataset with rows of `length` tokens, all of them trained.
+BatchShape FullShape(int64_t length, int64_t batch, int64_t accumulation);
+
 // One optimiser step's data.
 struct Batch {
   std::vector<int32_t> ids;  // [A, B, S]

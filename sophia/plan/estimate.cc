@@ -1,0 +1,87 @@
+#include "sophia/plan/estimate.h"
+
+#include <algorithm>
+
+#include "sophia/base/json.h"
+#include "sophia/graph/ops/control_ops.h"
+#include "sophia/graph/printer.h"
+
+namespace sophia::plan {
+namespace {
+
+double OperandBytes(const Node& node) {
+  int64_t bytes = 0;
+  for (const Tensor& input : node.inputs) bytes += input.shape().bytes();
+  for (const Shape& result : node.results) bytes += result.bytes();
+  return static_cast<double>(bytes);
+}
+
+// 2 for each element of the result and each element that is summed.
+double DotFlops(const Node& node) {
+  double flops = 2.0 * static_cast<double>(node.results[0].elements());
+  const Shape& lhs = node.inputs[0].shape();
+  for (const int64_t axis : node.attrs.Get<Dims>("lhs_contract")) {
+    flops *= static_cast<double>(lhs.dims[static_cast<size_t>(axis)]);
+  }
+  return flops;
+}
+
+class Counter {
+ public:
+  Counter(const LiveSet& live, const pallas::ChipInfo& chip) : live_(live), chip_(chip) {}
+
+  void Count(const Region& region, double times) {
+    for (const auto& node : region.nodes) {
+      if (IsLive(*node)) CountNode(*node, times);
+    }
+  }
+  const WorkEstimate& total() const { return total_; }
+
+ private:
+  bool IsLive(const Node& node) const {
+    for (int i = 0; i < static_cast<int>(node.results.size()); ++i) {
+      if (live_.contains({const_cast<Node*>(&node), i})) return true;
+    }
+    return false;
+  }
+
+  void CountNode(const Node& node, double times) {
+    if (node.op->name == "dot_general") return Add(DotFlops(node), OperandBytes(node), times);
+    if (node.op->name == "custom_call") return CountKernel(node, times);
+    const bool is_scan = node.op == &kScan;
+    const double length = is_scan ? static_cast<double>(node.attrs.Get<int64_t>("length")) : 1;
+    for (const auto& inner : node.regions) Count(*inner, times * length);
+  }
+
+  void CountKernel(const Node& node, double times) {
+    if (node.attrs.Get<std::string>("target") != "tpu_custom_call") return;
+    const Json config = ParseJson(node.attrs.Get<std::string>("backend_config"), "backend_config");
+    const Json& call = config["custom_call_config"];
+    if (!call.contains("cost_estimate")) return;
+    const double accessed = call["cost_estimate"].value("bytes_accessed", 0.0);
+    Add(call["cost_estimate"].value("flops", 0.0), accessed > 0 ? accessed : OperandBytes(node),
+        times);
+  }
+
+  void Add(double flops, double bytes, double times) {
+    const double devices = chip_.devices;
+    total_.flops += times * flops;
+    total_.seconds +=
+        times * std::max(flops * devices / chip_.bf16_flops, bytes * devices / chip_.hbm_bandwidth);
+  }
+
+  const LiveSet& live_;
+  const pallas::ChipInfo& chip_;
+  WorkEstimate total_;
+};
+
+}  // namespace
+
+WorkEstimate EstimateWork(const Graph& graph, const pallas::ChipInfo& chip) {
+  const LiveSet live = LiveTensors(graph.main());
+  Counter counter(live, chip);
+  counter.Count(graph.main(), 1);
+  return counter.total();
+}
+
+}  // namespace sophia::plan

@@ -1,0 +1,151 @@
+#include "sophia/plan/measure.h"
+
+#include <malloc.h>
+
+#include <array>
+#include <chrono>
+#include <cmath>
+#include <fstream>
+#include <regex>
+
+#include "sophia/base/error.h"
+#include "sophia/plan/child.h"
+#include "sophia/runtime/program.h"
+
+namespace sophia::plan {
+namespace {
+
+constexpr int64_t kMiB = 1024 * 1024;
+
+// Resident memory of this process.
+int64_t ResidentBytes() {
+  std::ifstream status("/proc/self/status");
+  constexpr std::string_view kLine = "VmRSS:";
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with(kLine)) return 1024 * std::stoll(line.substr(kLine.size()));
+  }
+  Fail("/proc/self/status", "expected a line VmRSS, got none");
+}
+
+double SecondsSince(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+// What a compiler that found too little memory wanted: the early check names the total of the
+// program, the allocator at the end what it used.
+std::optional<int64_t> WantedBytes(const std::string& message) {
+  static const std::array<std::regex, 2> kPatterns = {
+      std::regex(R"(required for HLO temporaries \(([0-9.]+[BKMGT])\))"),
+      std::regex(R"(Used ([0-9.]+[BKMGT]) of)")};
+  for (const std::regex& pattern : kPatterns) {
+    std::smatch found;
+    if (std::regex_search(message, found, pattern)) return ParseBytes(found[1]);
+  }
+  return std::nullopt;
+}
+
+Json Compiled(const pjrt::Executable& executable) {
+  const pjrt::CompiledMemoryStats stats = executable.MemoryStats();
+  return {{"need", stats.argument + stats.temp + stats.output - stats.alias + stats.generated_code},
+          {"offloaded", stats.host_argument + stats.host_temp + stats.host_output}};
+}
+
+// Throws unless `error` says that memory ran out; else gives what was wanted.
+int64_t NeedIn(const pjrt::CallError& error) {
+  const std::optional<int64_t> wanted = WantedBytes(error.what());
+  if (error.code() != pjrt::StatusCode::kResourceExhausted || !wanted) throw error;
+  return *wanted;
+}
+
+// On a machine without a TPU; see Measurement for the members.
+Json AheadOfTime(const Target& target, const Graph& graph, const CompileSettings& settings) {
+  const pjrt::Topology topology =
+      pjrt::Topology::Create(pjrt::Plugin::Load(*target.plugin), target.name);
+  const auto start = std::chrono::steady_clock::now();
+  try {
+    Json result = Compiled(CompileAheadOfTime(topology, graph, settings));
+    result["seconds"] = SecondsSince(start);
+    result["compiler"] = topology.platform_version();
+    return result;
+  } catch (const pjrt::CallError& error) {
+    return {{"need", NeedIn(error)}, {"compiler", topology.platform_version()}};
+  }
+}
+
+void RunOnZeros(const Program& program, const pjrt::Client& client) {
+  std::vector<pjrt::Buffer> arguments;
+  std::vector<pjrt::Buffer*> pointers;
+  for (const ProgramValue& input : program.inputs()) {
+    const std::vector<std::byte> zeros(static_cast<size_t>(input.shape.bytes()));
+    arguments.push_back(pjrt::Buffer::FromHost(client.default_device(), input.shape, zeros));
+  }
+  for (pjrt::Buffer& argument : arguments) pointers.push_back(&argument);
+  for (const pjrt::Buffer& result : program.Run(pointers)) result.Await();
+}
+
+Json OnCpu(const Target& target, const Graph& graph, bool run) {
+  const auto client = pjrt::Client::Create(pjrt::Plugin::Load(*target.plugin));
+  auto start = std::chrono::steady_clock::now();
+  const Program program = Program::Compile(*client, graph, {.name = "train_step"});
+  Json result = Compiled(program.executable().executable());
+  result["seconds"] = SecondsSince(start);
+  result["compiler"] = client->platform_name() + " " + client->platform_version();
+  malloc_trim(0);
+  const int64_t need = result["need"].get<int64_t>() + ResidentBytes();
+  result["need"] = need;
+  if (!run || need > MemoryLimit(target)) return result;
+  start = std::chrono::steady_clock::now();
+  RunOnZeros(program, *client);
+  result["step_seconds"] = SecondsSince(start);
+  return result;
+}
+
+Measurement FromChild(const ChildResult& child) {
+  const Json& value = child.value;
+  return {.need = value["need"].get<int64_t>(),
+          .offloaded = value.value("offloaded", int64_t{0}),
+          .compiler_bytes = child.peak_bytes,
+          .seconds = value.value("seconds", 0.0),
+          .step_seconds = value.value("step_seconds", 0.0),
+          .compiler = value["compiler"].get<std::string>()};
+}
+
+}  // namespace
+
+int64_t ParseBytes(const std::string& text) {
+  constexpr std::string_view kUnits = "BKMGT";
+  const size_t unit = text.empty() ? std::string::npos : kUnits.find(text.back());
+  if (unit == std::string::npos) Fail("compiler", "expected a size such as 5.14G, got '{}'", text);
+  return static_cast<int64_t>(
+      std::llround(std::stod(text) * std::pow(1024.0, static_cast<double>(unit))));
+}
+
+std::optional<int64_t> EarlyNeed(const Target& target, const Graph& graph, int64_t limit) {
+  const int64_t mib = std::max<int64_t>(1, limit / kMiB);
+  const CompileSettings settings{.name = "train_step",
+                                 .overrides = {{"xla_tpu_max_hbm_size_mib", std::to_string(mib)}}};
+  const Measurement measured =
+      FromChild(RunInChild([&] { return AheadOfTime(target, graph, settings); }, target.name));
+  if (measured.seconds > 0) return std::nullopt;
+  return measured.need;
+}
+
+Measurement CompileForTpu(const Target& target, const Graph& graph) {
+  Measurement result = FromChild(
+      RunInChild([&] { return AheadOfTime(target, graph, {.name = "train_step"}); }, target.name));
+  result.complete = result.seconds > 0;
+  result.fits = result.complete;
+  return result;
+}
+
+Measurement MeasureOnCpu(const Target& target, const Graph& graph, bool run) {
+  const int64_t limit = MemoryLimit(target);
+  Measurement result =
+      FromChild(RunInChild([&] { return OnCpu(target, graph, run); }, target.name));
+  result.complete = result.step_seconds > 0;
+  if (result.complete) result.need = result.compiler_bytes;
+  result.fits = result.need <= limit;
+  return result;
+}
+
+}  // namespace sophia::plan

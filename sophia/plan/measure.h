@@ -1,0 +1,41 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "sophia/graph/graph.h"
+#include "sophia/plan/target.h"
+
+namespace sophia::plan {
+
+// What the target's compiler says of a program.
+struct Measurement {
+  bool fits = false;
+  int64_t need = 0;            // device memory of the program with its arguments; see MeasureOnCpu
+  int64_t offloaded = 0;       // bytes in host memory, beside `need`
+  int64_t compiler_bytes = 0;  // resident memory of the compiler's process at its peak
+  double seconds = 0;          // of the whole compilation; 0 where it stopped early
+  double step_seconds = 0;     // of one run, where there was one
+  bool complete = false;       // compiled to the end or run, so that `fits` is certain
+  std::string compiler;        // "libtpu 0.0.52", or the plugin's platform version
+};
+
+// What libtpu's check before most of the compilation says that the program needs when it may take
+// only `limit` bytes: near the limit it trades time for memory. nullopt: that is enough, or
+// compiling failed later.
+std::optional<int64_t> EarlyNeed(const Target& target, const Graph& graph, int64_t limit);
+
+// Compiles the program for a TPU to its end, or until libtpu says that it does not fit. Throws
+// Error for other failures of the compiler.
+Measurement CompileForTpu(const Target& target, const Graph& graph);
+
+// Compiles the program for this machine's CPU. `need` is all that the process takes. With `run` and
+// enough memory it also runs once, on zeros: what the compiler does not plan, such as the buffers
+// that matrix products pack their operands into, counts then as well.
+Measurement MeasureOnCpu(const Target& target, const Graph& graph, bool run);
+
+// The bytes of a compiler's "5.14G", binary units. Throws Error for other texts.
+int64_t ParseBytes(const std::string& text);
+
+}  // namespace sophia::plan

@@ -1,0 +1,124 @@
+// Parts of the planner that need no compiler.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <csignal>
+
+#include "sophia/base/error.h"
+#include "sophia/graph/ops/control_ops.h"
+#include "sophia/graph/ops/creation.h"
+#include "sophia/graph/ops/dot_ops.h"
+#include "sophia/graph/ops/elementwise.h"
+#include "sophia/plan/child.h"
+#include "sophia/plan/estimate.h"
+#include "sophia/plan/measure.h"
+#include "sophia/plan/memory.h"
+#include "sophia/plan/target.h"
+#include "sophia/train/setup.h"
+
+namespace sophia::plan {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::ThrowsMessage;
+
+TEST(ChildTest, GivesTheValueAndThePeak) {
+  const ChildResult result = RunInChild(
+      [] {
+        const std::vector<char> memory(100'000'000, 1);
+        return Json{{"last", memory.back()}};
+      },
+      "test");
+  EXPECT_EQ(result.value["last"], 1);
+  EXPECT_GT(result.peak_bytes, 100'000'000);
+}
+
+TEST(ChildTest, FaultsBecomeErrors) {
+  EXPECT_THAT([] { RunInChild([]() -> Json { Fail("work", "expected luck, got none"); }, "test"); },
+              ThrowsMessage<Error>(HasSubstr("[work] expected luck, got none")));
+  EXPECT_THAT([] { RunInChild([]() -> Json { return raise(SIGKILL); }, "v5e:1x1"); },
+              ThrowsMessage<Error>(
+                  HasSubstr("[v5e:1x1] expected a compiler that ends, got signal 9 (Killed)")));
+}
+
+TEST(MeasureTest, ParsesTheCompilersSizes) {
+  EXPECT_EQ(ParseBytes("512B"), 512);
+  EXPECT_EQ(ParseBytes("566.69M"), 594217533);
+  EXPECT_EQ(ParseBytes("1.50G"), 1610612736);
+  EXPECT_THAT([] { ParseBytes("12"); }, ThrowsMessage<Error>(HasSubstr("got '12'")));
+}
+
+TEST(TargetTest, UnknownTopologiesListThoseThatExist) {
+  for (const char* name : {"v5", "v5e", "v5e:", "v5e:3x3", "v5e:1x1x1", "v4:2x2", "gpu:1x1", ""}) {
+    EXPECT_THAT([&] { FindTarget(name, std::nullopt); },
+                ThrowsMessage<Error>(AllOf(HasSubstr("expected one of cpu, v2:1x1, v3:1x1"),
+                                           HasSubstr("tpu7x:1x1x1"),
+                                           HasSubstr(fmt::format("got '{}'", name)))))
+        << name;
+  }
+  const Target target = FindTarget("v6e:2x4", std::nullopt);
+  EXPECT_EQ(target.chip, pallas::Chip::kV6e);
+  EXPECT_EQ(MemoryLimit(target), 33'546'042'880);
+}
+
+train::TrainOptions TinyOptions() {
+  return {.model = SOPHIA_SOURCE_DIR "/tests/fixtures/llama/gqa",
+          .dtype = DType::kF32,
+          .lora = {.rank = 4},
+          .batch = 3};
+}
+
+MemoryTable TinyTable(train::TrainOptions options) {
+  const auto files = models::ModelFiles::OpenConfig(options.model);
+  const auto model = train::BuildModel(options, files);
+  const train::BatchShape shape =
+      train::FullShape(16, options.batch, options.gradient_accumulation_steps);
+  return CountMemory(*model, train::TraceStep(*model, train::StepOptionsOf(options, shape, 10)));
+}
+
+TEST(MemoryTest, CountsWhatAStepHolds) {
+  const auto files = models::ModelFiles::OpenConfig(TinyOptions().model);
+  const Json& config = files.config();
+  const int64_t layers = config["num_hidden_layers"];
+  const int64_t width = config["hidden_size"];
+  train::TrainOptions options = TinyOptions();
+  options.gradient_checkpointing = true;
+  const MemoryTable table = TinyTable(options);
+  // AdamW keeps two moments of each adapter value.
+  EXPECT_EQ(table.optimizer, 2 * table.adapters);
+  // ids, positions and labels of 48 tokens, the step and the seed.
+  EXPECT_EQ(table.batch, 3 * 48 * 4 + 4 + 8);
+  // The input of each layer, and the loss's gradient and values.
+  EXPECT_EQ(table.saved, layers * 48 * width * 4 + 48 * width * 4 + 48 * 4);
+
+  const MemoryTable products = TinyTable(TinyOptions());
+  EXPECT_GT(products.saved, 2 * table.saved);
+  // Micro-batches run one after another: what one keeps is gone before the next.
+  options.gradient_accumulation_steps = 4;
+  const MemoryTable accumulated = TinyTable(options);
+  EXPECT_EQ(accumulated.saved, table.saved);
+  EXPECT_EQ(accumulated.batch, 4 * 3 * 48 * 4 + 4 + 8);
+}
+
+TEST(EstimateTest, CountsProductsInLoops) {
+  Graph graph;
+  const Tensor x = graph.AddInput({DType::kBF16, {512, 1024}}, {});
+  const Tensor w = graph.AddInput({DType::kBF16, {1024, 1024}}, {});
+  const Tracing tracing(graph);
+  const ScanBody body = [&](std::span<const Tensor> carry, std::span<const Tensor>) -> ScanStep {
+    return {{MatMul(carry[0], w)}};
+  };
+  MatMul(x, w);  // no output needs it
+  graph.AddOutput(Scan(body, {x}, {}, {.length = 7}).carry[0], {});
+  const pallas::ChipInfo& chip = pallas::Info(pallas::Chip::kV5e);
+  const WorkEstimate work = EstimateWork(graph, chip);
+  const double flops = 2.0 * 512 * 1024 * 1024;
+  EXPECT_DOUBLE_EQ(work.flops, 7 * flops);
+  EXPECT_DOUBLE_EQ(work.seconds,
+                   7 * std::max(flops / chip.bf16_flops,
+                                2.0 * (2 * 512 * 1024 + 1024 * 1024) / chip.hbm_bandwidth));
+}
+
+}  // namespace
+}  // namespace sophia::plan

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "sophia/plan/estimate.h"
+#include "sophia/plan/measure.h"
+#include "sophia/plan/memory.h"
+#include "sophia/plan/target.h"
+#include "sophia/train/options.h"
+
+namespace sophia::plan {
+
+struct PlanRequest {
+  train::TrainOptions options;  // as of a run; `data` is not read
+  Target target;
+  bool confirm = true;  // compile to the end, on the CPU run a step; else only check
+};
+
+// What a run of these options would take.
+struct Plan {
+  std::string target;
+  train::BatchShape shape;
+  std::string policy;
+  bool fits = false;
+  bool confirmed = false;  // by a compilation to the end, on the CPU by a step
+  MemoryTable memory;
+  int64_t limit = 0;  // of device memory, bytes
+  int64_t host = 0;   // memory of the host that the run needs at least, bytes
+  std::string compiler;
+  double compile_seconds = 0;  // 0: not compiled to the end
+  double step_seconds = 0;     // an estimate for TPUs, measured on the CPU; 0: not known
+};
+
+// Traces the step that `train` would run and asks the target's compiler for its memory. Throws
+// Error for a bad model or options, and when the compiler fails otherwise than for memory.
+Plan MakePlan(const PlanRequest& request);
+
+}  // namespace sophia::plan

@@ -1,0 +1,106 @@
+#include "sophia/plan/report.h"
+
+#include <fmt/format.h>
+
+#include <array>
+
+#include "sophia/base/strings.h"
+
+namespace sophia::plan {
+namespace {
+
+std::string Human(int64_t bytes) { return HumanBytes(static_cast<double>(bytes)); }
+
+double Tokens(const Plan& plan) {
+  return static_cast<double>(plan.shape.accumulation * plan.shape.batch * plan.shape.seq);
+}
+
+std::string Verdict(const Plan& plan) {
+  const std::string by = Human(std::abs(plan.limit - plan.memory.peak));
+  if (plan.fits) return fmt::format("fits, {} to spare", by);
+  return plan.memory.peak > plan.limit ? fmt::format("does not fit, by {}", by)
+                                       : "does not fit: the compiler ran out of memory";
+}
+
+std::string Proof(const Plan& plan) {
+  const std::string took = fmt::format("{:.1f} s", plan.compile_seconds);
+  if (plan.target == "cpu") {
+    return plan.confirmed ? took + ", and a step on zeros: confirmed"
+                          : took + "; no step was run: not confirmed";
+  }
+  return plan.confirmed ? took + ", to the end: confirmed"
+                        : "stopped at the compiler's early check: not confirmed";
+}
+
+// libtpu describes itself in several lines.
+std::string OneLine(const std::string& text) { return ReplaceAll(text, "\n", ", "); }
+
+std::string StepTime(const Plan& plan) {
+  const double speed = Tokens(plan) / plan.step_seconds;
+  if (plan.target == "cpu") {
+    return fmt::format("{:.3g} s, {:.0f} tokens/s (measured on zeros)", plan.step_seconds, speed);
+  }
+  return fmt::format(
+      "at least {:.3g} s, {:.0f} tokens/s at most (an estimate: roofline of matrix products and "
+      "kernels)",
+      plan.step_seconds, speed);
+}
+
+}  // namespace
+
+std::string ToText(const Plan& plan) {
+  std::string text;
+  const auto line = [&](std::string_view name, std::string_view value) {
+    text += fmt::format("{:<18}{}\n", name, value);
+  };
+  line("target", fmt::format("{}, one device of {}", plan.target, Human(plan.limit)));
+  line("step",
+       fmt::format("{} sequences of {} tokens, policy {}",
+                   plan.shape.accumulation * plan.shape.batch, plan.shape.seq, plan.policy));
+  const MemoryTable& memory = plan.memory;
+  line("weights", Human(memory.weights));
+  line("adapters", Human(memory.adapters));
+  line("optimiser state", Human(memory.optimizer));
+  line("batch", Human(memory.batch));
+  line("saved activations", Human(memory.saved));
+  line("temporaries", Human(memory.temporaries));
+  line("peak", fmt::format("{} of {}: {}", Human(memory.peak), Human(plan.limit), Verdict(plan)));
+  line("host memory", Human(plan.host));
+  line("compilation", Proof(plan));
+  if (!plan.compiler.empty()) line("compiler", OneLine(plan.compiler));
+  if (plan.step_seconds > 0) line("step time", StepTime(plan));
+  return text;
+}
+
+Json ToJson(const Plan& plan) {
+  const MemoryTable& memory = plan.memory;
+  Json json{{"fits", plan.fits},
+            {"seq", plan.shape.seq},
+            {"batch", plan.shape.batch},
+            {"accumulation", plan.shape.accumulation},
+            {"target", plan.target},
+            {"policy", plan.policy},
+            {"peak_bytes", memory.peak},
+            {"limit_bytes", plan.limit},
+            {"host_bytes", plan.host},
+            {"compile_seconds", nullptr},
+            {"step_seconds_estimate", nullptr},
+            {"tokens_per_second_estimate", nullptr},
+            {"confirmed", plan.confirmed},
+            {"compiler", OneLine(plan.compiler)},
+            {"bytes",
+             {{"weights", memory.weights},
+              {"adapters", memory.adapters},
+              {"optimizer", memory.optimizer},
+              {"batch", memory.batch},
+              {"saved", memory.saved},
+              {"temporaries", memory.temporaries}}}};
+  if (plan.compile_seconds > 0) json["compile_seconds"] = plan.compile_seconds;
+  if (plan.step_seconds > 0) {
+    json["step_seconds_estimate"] = plan.step_seconds;
+    json["tokens_per_second_estimate"] = Tokens(plan) / plan.step_seconds;
+  }
+  return json;
+}
+
+}  // namespace sophia::plan

@@ -1,0 +1,16 @@
+#pragma once
+
+#include <string>
+
+#include "sophia/base/json.h"
+#include "sophia/plan/planner.h"
+
+namespace sophia::plan {
+
+// The plan as a table of lines for people.
+std::string ToText(const Plan& plan);
+
+// The plan as one object; bytes and seconds, null where nothing is known.
+Json ToJson(const Plan& plan);
+
+}  // namespace sophia::plan

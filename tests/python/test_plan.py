@@ -1,0 +1,86 @@
+"""`sophia plan`: its promise against libtpu's own figures, a real run on the CPU, and bad input."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+
+import pytest
+from cli_support import GQA, PROGRAM, SMOLLM2, complaint, output, sophia, write_rows
+
+
+@pytest.fixture
+def config_only(tmp_path):
+    """A model's folder without weights."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    shutil.copy(GQA / "config.json", folder)
+    return folder
+
+
+def planned(*arguments, **more):
+    """The object of a plan, which need not fit."""
+    result = sophia("plan", *arguments, "--json", **more)
+    assert result.stderr == "" and result.returncode in (0, 1), result
+    plan = json.loads(result.stdout)
+    assert result.returncode == (0 if plan["fits"] else 1)
+    return plan
+
+
+def test_a_tpu_that_is_not_here_confirms(config_only):
+    plan = planned("--model", config_only, "--max-length", 64, "--batch-size", 2)
+    assert plan["fits"] and plan["confirmed"] and plan["compile_seconds"] > 0
+    assert (plan["seq"], plan["batch"], plan["policy"]) == (64, 2, "products")
+    assert plan["limit_bytes"] == 16_909_336_064
+    assert 0 < plan["step_seconds_estimate"] < 1
+    assert sum(plan["bytes"].values()) == plan["peak_bytes"] < 50e6
+    assert plan["compiler"].startswith("TFRT TPU v5 lite")
+
+
+def test_the_early_check_says_what_does_not_fit():
+    length = ("--model", SMOLLM2, "--max-length", 8192, "--batch-size", 4, "--no-confirm")
+    plan = planned(*length)
+    assert not plan["fits"] and not plan["confirmed"] and plan["compile_seconds"] is None
+    assert plan["peak_bytes"] > plan["limit_bytes"]
+    text = sophia("plan", *length)
+    assert text.returncode == 1
+    assert re.search(r"peak +[0-9.]+ GB of 16\.9 GB: does not fit, by [0-9.]+ GB", text.stdout)
+
+
+def test_the_cpu_keeps_its_promise(tmp_path):
+    tokens = list(range(5, 133))
+    rows = write_rows(tmp_path / "rows.jsonl", *[{"input_ids": tokens, "labels": tokens}] * 2)
+    shape = ("--model", SMOLLM2, "--batch-size", 2, "--max-length", len(tokens))
+    plan = planned(*shape, "--topology", "cpu")
+    with subprocess.Popen(
+            [PROGRAM, "train", *map(str, shape), "--data", rows, "--out", tmp_path / "out",
+             "--max-steps", "2"], stdout=subprocess.DEVNULL) as run:
+        _, status, usage = os.wait4(run.pid, 0)
+        run.returncode = os.waitstatus_to_exitcode(status)
+    assert run.returncode == 0
+    assert plan["peak_bytes"] == pytest.approx(usage.ru_maxrss * 1024, rel=0.1)
+
+
+@pytest.mark.parametrize("name", ["v5:1x1", "v5e:3x3", "v5e", "h100"])
+def test_a_topology_that_does_not_exist(config_only, name):
+    line = complaint(1, "plan", "--model", config_only, "--topology", name)
+    assert "[topology] expected one of cpu, v2:1x1," in line and f"got '{name}'" in line
+
+
+def test_bad_requests(config_only, tmp_path):
+    line = complaint(1, "plan", "--model", config_only, "--max-length", 10**6)
+    assert "[max_length] expected at most the model's" in line
+    line = complaint(1, "plan", "--model", config_only, "--lora-target-modules", "nothing")
+    assert "[target_modules] expected names among" in line
+    line = complaint(1, "plan", "--model", tmp_path / "none")
+    assert "expected a GGUF file or a model folder" in line
+    assert "--model" in complaint(2, "plan", "--topology", "cpu")
+
+
+def test_the_table_names_every_part(config_only):
+    text = output("plan", "--model", config_only, "--max-length", 32, "--no-confirm")
+    for name in ("weights", "adapters", "optimiser state", "saved activations", "temporaries",
+                 "peak", "host memory", "compilation", "step time"):
+        assert re.search(f"^{name} +", text, re.M), name
+    assert "not confirmed" in text and "an estimate" in text
