@@ -106,25 +106,47 @@ std::vector<std::string> Patterns(Family family) {
   return {};
 }
 
-}  // namespace
-
-GgufPre FindGgufPre(std::string_view name, std::string_view where) {
+const Row& FindRow(std::string_view name, std::string_view where) {
   std::vector<std::string> names;
   for (const Row& row : kRows) {
     names.emplace_back(row.name);
-    if (row.name != name) continue;
-    std::vector<PreTokenizer> steps;
-    for (const std::string& pattern : Patterns(row.family)) {
-      steps.push_back(SplitPreTokenizer(pattern, where));
-    }
-    steps.push_back(ByteLevelPreTokenizer(false, false));
-    return {.normalizer = row.nfc ? NfcNormalizer() : Normalizer(),
-            .pre_tokenizer = PreTokenizerSequence(std::move(steps)),
-            .ignore_merges = row.ignore_merges,
-            .adds_bos = row.adds_bos};
+    if (row.name == name) return row;
   }
   Fail(where, "expected tokenizer.ggml.pre to be one of {}; got '{}'{}", Join(names, ", "), name,
        DidYouMean(name, names));
+}
+
+}  // namespace
+
+GgufPreRules FindGgufPreRules(std::string_view name, std::string_view where) {
+  const Row& row = FindRow(name, where);
+  return {.patterns = Patterns(row.family),
+          .nfc = row.nfc,
+          .ignore_merges = row.ignore_merges,
+          .adds_bos = row.adds_bos};
+}
+
+std::optional<std::string_view> GgufPreName(const std::vector<std::string>& patterns,
+                                            bool ignore_merges, bool nfc) {
+  for (const Row& row : kRows) {
+    if (row.ignore_merges == ignore_merges && row.nfc == nfc && Patterns(row.family) == patterns) {
+      return row.name;
+    }
+  }
+  return std::nullopt;
+}
+
+GgufPre FindGgufPre(std::string_view name, std::string_view where) {
+  const GgufPreRules rules = FindGgufPreRules(name, where);
+  std::vector<PreTokenizer> steps;
+  for (const std::string& pattern : rules.patterns) {
+    steps.push_back(SplitPreTokenizer(pattern, where));
+  }
+  steps.push_back(ByteLevelPreTokenizer(false, false));
+  return {.normalizer = rules.nfc ? NfcNormalizer() : Normalizer(),
+          .pre_tokenizer = PreTokenizerSequence(std::move(steps)),
+          .ignore_merges = rules.ignore_merges,
+          .adds_bos = rules.adds_bos};
 }
 
 }  // namespace sophia::io::tok

@@ -1,24 +1,13 @@
-#include <algorithm>
-#include <cmath>
 #include <utility>
 
 #include "sophia/base/error.h"
 #include "sophia/io/tokenizer/gguf_pre.h"
 #include "sophia/io/tokenizer/parts.h"
+#include "sophia/io/tokenizer/scored_merges.h"
 #include "sophia/io/tokenizer/utf8.h"
 
 namespace sophia::io::tok {
 namespace {
-
-// Values of tokenizer.ggml.token_type.
-constexpr int32_t kNormal = 1;
-constexpr int32_t kUnknown = 2;
-constexpr int32_t kControl = 3;
-constexpr int32_t kUserDefined = 4;
-
-int32_t TypeOf(const GgufTokenizerData& data, size_t id) {
-  return data.token_types.empty() ? kNormal : data.token_types[id];
-}
 
 // Checks sizes and texts and gives every token its id.
 Bpe::Vocabulary MakeVocabulary(const GgufTokenizerData& data, std::string_view where) {
@@ -52,9 +41,9 @@ void ApplyMetadata(const GgufTokenizerData& data, bool adds_bos, std::string_vie
   const size_t size = data.tokens.size();
   std::vector<AddedToken> added;
   for (size_t id = 0; id < size; ++id) {
-    const int32_t type = TypeOf(data, id);
-    if (type == kControl || type == kUnknown || type == kUserDefined) {
-      added.push_back({.content = data.tokens[id], .special = type != kUserDefined});
+    const int32_t type = TokenType(data, id);
+    if (type == kControlToken || type == kUnknownToken || type == kUserDefinedToken) {
+      added.push_back({.content = data.tokens[id], .special = type != kUserDefinedToken});
     }
   }
   parts.added.Add(added, parts.bpe, parts.normalizer);
@@ -91,43 +80,14 @@ std::unique_ptr<TokenizerParts> ByteLevelParts(GgufTokenizerData data, std::stri
   return parts;
 }
 
-// SentencePiece's BPE: any two neighbours whose text is a token merge, best score first.
-void AddScoredMerges(const GgufTokenizerData& data, std::string_view where, Bpe& bpe) {
-  if (data.scores.size() != data.tokens.size()) {
-    Fail(where, "expected {} scores, got {}", data.tokens.size(), data.scores.size());
-  }
-  std::vector<int32_t> order;
-  for (size_t id = 0; id < data.tokens.size(); ++id) {
-    if (std::isnan(data.scores[id]))
-      Fail(where, "expected a number as score of token {}, got NaN", id);
-    if (TypeOf(data, id) == kNormal && !data.tokens[id].empty()) {
-      order.push_back(static_cast<int32_t>(id));
-    }
-  }
-  std::stable_sort(order.begin(), order.end(),
-                   [&](int32_t a, int32_t b) { return data.scores[a] > data.scores[b]; });
-  uint32_t rank = 0;
-  for (size_t i = 0; i < order.size(); ++i) {
-    if (i > 0 && data.scores[order[i]] != data.scores[order[i - 1]]) ++rank;
-    const std::string_view text = data.tokens[order[i]];
-    for (size_t at = CodePointAt(text, 0).size; at < text.size();
-         at += CodePointAt(text, at).size) {
-      const std::optional<int32_t> left = bpe.Id(text.substr(0, at));
-      const std::optional<int32_t> right = bpe.Id(text.substr(at));
-      if (!left || !right || TypeOf(data, *left) != kNormal || TypeOf(data, *right) != kNormal) {
-        continue;
-      }
-      bpe.AddMerge(text.substr(0, at), text.substr(at), rank, where);
-    }
-  }
-}
-
 std::unique_ptr<TokenizerParts> SentencePieceParts(GgufTokenizerData data, std::string_view where) {
   BpeOptions options = {.fuse_unk = true, .byte_fallback = true};
   const auto unk = CheckedId(data.unknown_token_id, "unknown_token_id", data.tokens.size(), where);
   if (unk) options.unk_token = data.tokens[*unk];
   auto parts = std::make_unique<TokenizerParts>(Bpe(MakeVocabulary(data, where), options, where));
-  AddScoredMerges(data, where, parts->bpe);
+  for (const ScoredMerge& merge : ScoredMerges(data, where)) {
+    parts->bpe.AddMerge(merge.left, merge.right, merge.rank, where);
+  }
   const bool add_space = data.add_space_prefix.value_or(true);
   std::vector<Normalizer> steps;
   if (add_space) steps.push_back(PrependNormalizer("▁"));
