@@ -16,7 +16,7 @@ RANKS = {
     "kernels": 3,
     "nn": 4,
     "models": 5, "lora": 5, "optim": 5, "shard": 5,
-    "train": 6, "generate": 6,
+    "train": 6, "generate": 6, "merge": 6,
     "plan": 7,
     "cli": 8,
 }

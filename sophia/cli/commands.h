@@ -9,6 +9,8 @@ namespace sophia::cli {
 int RunTrain(const Values& values);
 int RunProve(const Values& values);
 int RunPlan(const Values& values);
+int RunMerge(const Values& values);
+int RunExport(const Values& values);
 int RunGenerate(const Values& values);
 int RunChat(const Values& values);
 int RunTokenize(const Values& values);

@@ -14,6 +14,7 @@ constexpr uint32_t kRunning = kTrain | kProve | kGenerate | kChat | kLogits;
 constexpr uint32_t kTalking = kGenerate | kChat;
 
 constexpr std::string_view kModel = "Model and data";
+constexpr std::string_view kResult = "Result";
 constexpr std::string_view kLora = "LoRA";
 constexpr std::string_view kOptimiser = "Optimiser";
 constexpr std::string_view kSteps = "Steps and batches";
@@ -35,18 +36,37 @@ constexpr Range kShareAboveNone = {.low = 0, .high = 1, .low_open = true};
 constexpr auto kOptions = std::to_array<OptionSpec>({
     {kTraining, kModel, "config", "", kText, "FILE.yaml", "",
      "these options as keys of a YAML file; flags win over it"},
-    {kRunning | kTokenize | kPlan, kModel, "model_name_or_path", "model", kText, "PATH", "",
-     "GGUF file, or folder with config.json and safetensors"},
+    {kRunning | kTokenize | kPlan | kMerge | kExport, kModel, "model_name_or_path", "model", kText,
+     "PATH", "", "GGUF file, or folder with config.json and safetensors"},
     {kTraining, kModel, "data", "dataset_name", kText, "ROWS.jsonl", "",
      "rows with messages, prompt and completion, text, or input_ids and labels"},
     {kTrain | kPlan, kModel, "output_dir", "out", kText, "FOLDER", "",
      "where the adapter and metrics.jsonl go"},
     {kTraining, kModel, "init_adapter", "", kText, "FOLDER", "",
      "start from this PEFT adapter, which also sets the LoRA options"},
-    {kTalking | kLogits, kModel, "adapter", "", kText, "FOLDER", "", "PEFT adapter to apply"},
+    {kTalking | kLogits | kMerge | kExport, kModel, "adapter", "", kText, "FOLDER", "",
+     "PEFT adapter to apply"},
     {kInspect, kModel, "path", "", kText, "PATH", "",
      "model folder, adapter folder, GGUF or safetensors file", Range(), true},
     {kInspect, kModel, "tensors", "", kFlag, "", "false", "list every tensor"},
+
+    {kMerge, kResult, "out", "output output_dir", kText, "FOLDER", "", "gets the merged model"},
+    {kMerge, kResult, "dtype", "torch_dtype", kText, "bf16|f16|f32|bfloat16|float16|float32",
+     "bf16", "of the merged weights"},
+    {kMerge,
+     kResult,
+     "max_shard_size",
+     "",
+     kNumber,
+     "GB",
+     "5",
+     "of one file of weights",
+     {.low = 0, .high = 1e6, .low_open = true}},
+    {kExport, kResult, "out", "output", kText, "FILE.gguf", "", "gets the model"},
+    {kExport, kResult, "quantization", "quantization_method q", kText,
+     "f32|f16|bf16|q8_0|q4_0|q4_k_m", "q8_0", "how weights are stored"},
+    {kExport, kResult, "adapter_only", "", kFlag, "", "false",
+     "write the adapter alone, for llama.cpp's --lora"},
 
     {kTraining, kLora, "lora_r", "r lora_rank", kInteger, "N", "16", "rank", kSize},
     {kTraining, kLora, "lora_alpha", "", kNumber, "X", "32", "scale of the adapter times rank",

@@ -31,6 +31,8 @@ enum Command : uint32_t {
   kDoctor = 64,
   kProve = 128,
   kPlan = 256,
+  kMerge = 512,
+  kExport = 1024,
 };
 
 enum class OptionType : uint8_t {

@@ -14,8 +14,6 @@ namespace sophia::lora {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr std::string_view kPrefix = "base_model.model.";
-
 bool IsEmpty(const Json& value) {
   return value.is_null() || value == false ||
          ((value.is_object() || value.is_array()) && value.empty());
@@ -62,7 +60,7 @@ void CheckUnsupported(const Json& json, std::string_view where) {
 }
 
 std::string AdapterName(const nn::ParamSpec& spec, int64_t layer) {
-  return std::string(kPrefix) + spec.PathOf(layer);
+  return AdapterModule(spec.PathOf(layer));
 }
 
 size_t LayerBytes(const nn::ParamSpec& spec) {
@@ -126,6 +124,10 @@ void CheckTensors(const io::SafetensorsFile& file, const std::vector<nn::ParamSp
 }
 
 }  // namespace
+
+std::string AdapterModule(std::string_view module) {
+  return fmt::format("base_model.model.{}", module);
+}
 
 LoraConfig ReadAdapterConfig(const fs::path& folder) {
   const fs::path path = folder / "adapter_config.json";

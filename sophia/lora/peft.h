@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "sophia/lora/lora.h"
@@ -11,6 +12,9 @@ namespace sophia::lora {
 
 // An adapter folder in PEFT's format: adapter_config.json and adapter_model.safetensors.
 // https://huggingface.co/docs/peft/developer_guides/checkpoint
+
+// How the adapter's tensors name a module of the model: "base_model.model." and its path.
+std::string AdapterModule(std::string_view module);
 
 // Reads adapter_config.json. Throws Error for a missing or broken file and for adapters whose maths
 // is not implemented (DoRA, PiSSA, rank patterns, modules_to_save, biases …).

@@ -88,6 +88,21 @@ Json RopeScaling(const io::GgufFile& file) {
           {"factor", file.metadata().Require<double>("llama.rope.scaling.factor")}};
 }
 
+// Between rows i, i + head_dim/2 apart and beside each other.
+void MoveRows(std::span<std::byte> rows, int64_t heads, size_t row_bytes, bool to_pairs) {
+  const std::vector<std::byte> before(rows.begin(), rows.end());
+  const size_t head_dim = rows.size() / row_bytes / static_cast<size_t>(heads);
+  const size_t half = head_dim / 2;
+  for (size_t head = 0; head < static_cast<size_t>(heads); ++head) {
+    for (size_t i = 0; i < head_dim; ++i) {
+      const size_t paired = head * head_dim + (i % half) * 2 + i / half;
+      const size_t apart = head * head_dim + i;
+      std::memcpy(rows.data() + (to_pairs ? paired : apart) * row_bytes,
+                  before.data() + (to_pairs ? apart : paired) * row_bytes, row_bytes);
+    }
+  }
+}
+
 }  // namespace
 
 Json LlamaConfigFromGguf(const io::GgufFile& file) {
@@ -147,16 +162,11 @@ std::string LlamaGgufName(std::string_view path) {
 }
 
 void UnpairRows(std::span<std::byte> rows, int64_t heads, size_t row_bytes) {
-  const std::vector<std::byte> paired(rows.begin(), rows.end());
-  const size_t head_dim = rows.size() / row_bytes / static_cast<size_t>(heads);
-  const size_t half = head_dim / 2;
-  for (size_t head = 0; head < static_cast<size_t>(heads); ++head) {
-    for (size_t i = 0; i < head_dim; ++i) {
-      const size_t from = head * head_dim + (i % half) * 2 + i / half;
-      const size_t to = head * head_dim + i;
-      std::memcpy(rows.data() + to * row_bytes, paired.data() + from * row_bytes, row_bytes);
-    }
-  }
+  MoveRows(rows, heads, row_bytes, false);
+}
+
+void PairRows(std::span<std::byte> rows, int64_t heads, size_t row_bytes) {
+  MoveRows(rows, heads, row_bytes, true);
 }
 
 }  // namespace sophia::models

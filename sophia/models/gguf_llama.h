@@ -19,5 +19,7 @@ std::string LlamaGgufName(std::string_view path);
 // GGUF files keep the rows of q and k in pairs (i, i + head_dim/2) beside each other; this puts
 // them back in place. `rows`: heads * head_dim rows of `row_bytes` each.
 void UnpairRows(std::span<std::byte> rows, int64_t heads, size_t row_bytes);
+// The way back: rows as a GGUF file keeps them.
+void PairRows(std::span<std::byte> rows, int64_t heads, size_t row_bytes);
 
 }  // namespace sophia::models

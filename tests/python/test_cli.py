@@ -10,7 +10,8 @@ from cli_support import (FIXTURES, GQA, ROOT, ROWS, complaint, output, sophia, t
                          write_rows)
 from safetensors.numpy import load_file
 
-SUBCOMMANDS = ["train", "generate", "chat", "tokenize", "logits", "inspect", "doctor", "prove"]
+SUBCOMMANDS = ["train", "generate", "chat", "tokenize", "logits", "inspect", "doctor", "prove",
+               "merge", "export"]
 
 
 @pytest.fixture(scope="module")

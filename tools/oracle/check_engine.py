@@ -5,8 +5,9 @@
     new         `sophia train` starts an adapter, on other bases and with other options
     saved       peft saves an adapter, file for file as users find it
     refused     peft saves an adapter whose maths the engine lacks: it must say so
+    merged      transformers reads what `sophia merge` writes, and its GGUF file
 
-But for the last, `sophia logits` and peft must then agree as check_adapter demands. SOPHIA defaults to
+But for the last two, `sophia logits` and peft must then agree as check_adapter demands. SOPHIA defaults to
 build/sophia.
 """
 
@@ -16,6 +17,9 @@ import subprocess
 import sys
 import tempfile
 import warnings
+
+from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
 
 import check_adapter
 import common
@@ -119,6 +123,26 @@ def check_refused(engine, case):
     return "refused"
 
 
+def check_merged(engine, case):
+    name, options = case
+    model = sft.make_adapter(name, options)
+    model.save_pretrained(engine.adapter)
+    base = common.FIXTURES / sft.BASE
+    ids = load_file(base / "ids.safetensors")["ids"]
+    expected = common.logits_of(model, ids)
+    merged, gguf = engine.adapter.parent / "merged", engine.adapter.parent / "merged.gguf"
+    given = ["--model", base, "--adapter", engine.adapter]
+    engine.succeed("merge", *given, "--out", merged, "--dtype", "f32")
+    engine.succeed("export", *given, "--out", gguf, "--quantization", "f32")
+    errors = []
+    for loaded in (common.load_base(merged),
+                   AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name)):
+        errors.append(check_adapter.relative_error(common.logits_of(loaded.eval(), ids), expected))
+        if not errors[-1] <= check_adapter.MAX_ERROR:
+            raise SystemExit(f"merged {name}: expected peft's logits, got an error of {errors[-1]}")
+    return f"largest errors {max(errors):.1e} of the logits' range"
+
+
 def cases():
     runs = json.loads((common.FIXTURES / "sft" / "runs.json").read_text())
     one_per_adapter = {run["init_adapter"]: run for run in reversed(runs)}
@@ -130,6 +154,8 @@ def cases():
         yield check_saved, name, (name, options)
     for key, options in REFUSED.items():
         yield check_refused, key, (key, options)
+    for name in ("all_linear", "rslora"):
+        yield check_merged, name, (name, SAVED[name])
 
 
 def main(sophia):

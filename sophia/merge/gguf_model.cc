@@ -1,0 +1,107 @@
+#include "sophia/merge/gguf_model.h"
+
+#include "sophia/base/error.h"
+#include "sophia/io/gguf_blocks.h"
+#include "sophia/io/gguf_encode.h"
+#include "sophia/io/gguf_writer.h"
+#include "sophia/lora/peft.h"
+#include "sophia/merge/gguf_metadata.h"
+#include "sophia/models/gguf_llama.h"
+
+namespace sophia::merge {
+namespace fs = std::filesystem;
+namespace {
+
+constexpr const char* kRopeDivisors = "rope_freqs.weight";
+
+// Heads whose rows GGUF keeps in pairs, or 0.
+int64_t PairedHeads(const Json& config, std::string_view name, std::string_view where) {
+  if (name.find("q_proj") != std::string_view::npos) {
+    return Require<int64_t>(config, "num_attention_heads", where);
+  }
+  if (name.find("k_proj") == std::string_view::npos) return 0;
+  return FindOr<int64_t>(config, "num_key_value_heads",
+                         Require<int64_t>(config, "num_attention_heads", where), where);
+}
+
+void PairHeads(const models::ModelFiles& files, std::string_view name, int64_t rows,
+               std::vector<float>& values) {
+  const int64_t heads = PairedHeads(files.config(), name, files.config_name());
+  if (heads == 0) return;
+  models::PairRows(std::as_writable_bytes(std::span(values)), heads,
+                   values.size() * sizeof(float) / static_cast<size_t>(rows));
+}
+
+std::vector<std::byte> Encoded(const std::vector<float>& values, const std::string& storage) {
+  const io::Storage layout = io::GgufStorage(io::GgufTypeOf(storage).value()).value();
+  const auto blocks = values.size() / static_cast<size_t>(layout.block_elements);
+  std::vector<std::byte> bytes(blocks * static_cast<size_t>(layout.block_bytes));
+  io::EncodeGguf(storage, values, bytes);
+  return bytes;
+}
+
+// The adapter's name of a factor as llama.cpp calls it: "blk.0.attn_q.weight.lora_a".
+std::string AdapterTensorName(std::string_view name) {
+  constexpr std::string_view kPrefix = "base_model.model.";
+  const bool is_a = name.ends_with(".lora_A.weight");
+  const std::string_view module = name.substr(
+      kPrefix.size(), name.size() - kPrefix.size() - std::string_view(".lora_A.weight").size());
+  return models::LlamaGgufName(std::string(module) + ".weight") + (is_a ? ".lora_a" : ".lora_b");
+}
+
+}  // namespace
+
+void WriteGguf(const MergedModel& model, const fs::path& path, std::string_view quantization) {
+  const models::ModelFiles& files = model.files();
+  const auto layers = Require<int64_t>(files.config(), "num_hidden_layers", files.config_name());
+  const bool tied = FindOr<bool>(files.config(), "tie_word_embeddings", false, files.config_name());
+  const std::vector<float> divisors = RopeDivisors(model);
+  std::vector<io::GgufTensor> tensors;
+  if (!divisors.empty()) {
+    tensors.push_back({kRopeDivisors, {static_cast<int64_t>(divisors.size())}, "F32"});
+  }
+  for (const Weight& weight : model.weights()) {
+    tensors.push_back({models::LlamaGgufName(weight.name), weight.dims,
+                       GgufStorageFor(quantization, weight, layers, tied)});
+  }
+  io::GgufWriter writer(path, GgufMetadataFor(model, quantization), tensors);
+  if (!divisors.empty()) writer.Append(std::as_bytes(std::span(divisors)));
+  const size_t first = divisors.empty() ? 0 : 1;
+  for (size_t i = 0; i < model.weights().size(); ++i) {
+    std::vector<float> values = model.Read(i);
+    PairHeads(files, model.weights()[i].name, model.weights()[i].dims[0], values);
+    writer.Append(Encoded(values, tensors[first + i].storage));
+  }
+  writer.Commit();
+}
+
+void WriteAdapterGguf(const fs::path& model, const fs::path& adapter, const fs::path& path) {
+  const MergedModel merged(model, adapter);  // checks that they belong together
+  const lora::LoraConfig& config = *merged.lora();
+  const io::SafetensorsFile file(adapter / "adapter_model.safetensors");
+  std::vector<io::GgufTensor> tensors;
+  for (const io::TensorInfo& info : file.tensors()) {
+    tensors.push_back({AdapterTensorName(info.name), info.shape.dims, "F32"});
+  }
+  // llama.cpp scales by alpha / rank.
+  const double alpha = config.scale() * static_cast<double>(config.rank);
+  io::GgufWriter writer(path,
+                        {{"general.architecture", io::GgufText("llama")},
+                         {"general.type", io::GgufText("adapter")},
+                         {"adapter.type", io::GgufText("lora")},
+                         {"adapter.lora.alpha", io::GgufNumber(alpha)},
+                         {"general.file_type", io::GgufCount(0)},
+                         {"general.quantization_version", io::GgufCount(2)}},
+                        tensors);
+  for (const io::TensorInfo& info : file.tensors()) {
+    std::vector<float> values(static_cast<size_t>(info.shape.elements()));
+    file.Read(info.name, DType::kF32, std::span(values));
+    if (info.name.ends_with("lora_B.weight")) {
+      PairHeads(merged.files(), info.name, info.shape.dims[0], values);
+    }
+    writer.Append(std::as_bytes(std::span(values)));
+  }
+  writer.Commit();
+}
+
+}  // namespace sophia::merge

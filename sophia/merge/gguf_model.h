@@ -1,0 +1,29 @@
+#pragma once
+
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "sophia/merge/merged_model.h"
+
+namespace sophia::merge {
+
+// Names that --quantization takes: "f32", "f16", "bf16", "q8_0", "q4_0", "q4_k_m".
+std::span<const std::string_view> GgufQuantizations();
+
+// How a quantisation stores one tensor of a model of `layers` layers: llama.cpp's mixture, with
+// less dense storage where rows are not whole blocks.
+std::string GgufStorageFor(std::string_view quantization, const Weight& weight, int64_t layers,
+                           bool tied_embeddings);
+
+// Writes the merged model as a GGUF file that llama.cpp runs. Metadata and tokenizer come from the
+// base. Throws Error for a tokenizer that GGUF cannot hold.
+void WriteGguf(const MergedModel& model, const std::filesystem::path& path,
+               std::string_view quantization);
+
+// Writes the adapter alone (general.type "adapter"), f32, for llama.cpp's --lora.
+void WriteAdapterGguf(const std::filesystem::path& model, const std::filesystem::path& adapter,
+                      const std::filesystem::path& path);
+
+}  // namespace sophia::merge

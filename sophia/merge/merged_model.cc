@@ -1,0 +1,77 @@
+#include "sophia/merge/merged_model.h"
+
+#include "sophia/base/error.h"
+#include "sophia/lora/peft.h"
+
+namespace sophia::merge {
+namespace {
+
+constexpr std::string_view kWeight = ".weight";
+
+std::vector<float> ReadF32(const io::TensorSource& source, const std::string& name) {
+  std::vector<float> values(static_cast<size_t>(source.Get(name).shape.elements()));
+  source.Read(name, DType::kF32, std::span(values));
+  return values;
+}
+
+}  // namespace
+
+MergedModel::MergedModel(const std::filesystem::path& model, const std::filesystem::path& adapter)
+    : files_(models::ModelFiles::Open(model)) {
+  std::unique_ptr<nn::ParamPolicy> policy;
+  const lora::LoraPolicy* targets = nullptr;
+  if (adapter.empty()) {
+    policy = std::make_unique<nn::ParamPolicy>(DType::kF32);
+  } else {
+    lora_ = lora::ReadAdapterConfig(adapter);
+    auto lora_policy = std::make_unique<lora::LoraPolicy>(DType::kF32, *lora_);
+    targets = lora_policy.get();
+    policy = std::move(lora_policy);
+  }
+  plan_ =
+      std::make_unique<models::ModelPlan>(files_.config(), files_.config_name(), std::move(policy));
+  if (targets != nullptr) {
+    targets->CheckTargets();
+    lora::CheckAdapter(adapter, plan_->specs());
+    adapter_ = std::make_unique<io::SafetensorsFile>(adapter / "adapter_model.safetensors");
+  }
+  for (size_t i = 0; i < plan_->specs().size(); ++i) {
+    const nn::ParamSpec& spec = plan_->specs()[i];
+    if (spec.trainable) continue;
+    for (const int64_t layer : spec.PresentLayers()) {
+      weights_.push_back({spec.PathOf(layer), spec.dims});
+      places_.push_back({i, layer});
+    }
+  }
+}
+
+std::vector<float> MergedModel::Read(size_t index) const {
+  const Weight& weight = weights_[index];
+  const Place& place = places_[index];
+  std::vector<float> values(static_cast<size_t>(Product(weight.dims)));
+  files_.Read(plan_->specs()[place.spec], place.layer, std::as_writable_bytes(std::span(values)));
+  if (adapter_ != nullptr && weight.name.ends_with(kWeight)) AddDelta(weight, values);
+  return values;
+}
+
+void MergedModel::AddDelta(const Weight& weight, std::vector<float>& values) const {
+  const std::string module = lora::AdapterModule(
+      std::string_view(weight.name).substr(0, weight.name.size() - kWeight.size()));
+  if (adapter_->Find(module + ".lora_A.weight") == nullptr) return;
+  const std::vector<float> a = ReadF32(*adapter_, module + ".lora_A.weight");  // [rank, in]
+  const std::vector<float> b = ReadF32(*adapter_, module + ".lora_B.weight");  // [out, rank]
+  const auto scale = static_cast<float>(lora_->scale());
+  const auto rank = static_cast<size_t>(lora_->rank);
+  const auto in = static_cast<size_t>(weight.dims.at(1));
+  const auto out = static_cast<size_t>(weight.dims.at(0));
+  for (size_t row = 0; row < out; ++row) {
+    float* sum = values.data() + row * in;
+    for (size_t k = 0; k < rank; ++k) {
+      const float factor = scale * b[row * rank + k];
+      const float* from = a.data() + k * in;
+      for (size_t i = 0; i < in; ++i) sum[i] += factor * from[i];
+    }
+  }
+}
+
+}  // namespace sophia::merge
