@@ -63,6 +63,26 @@ TEST(ExamplesTest, TokenIdsAreChecked) {
       ThrowsMessage<Error>("[rows.jsonl:3] expected token ids from 0 to 49151, got 49152"));
 }
 
+TEST(ExamplesTest, PaddingAtTheEndsIsDropped) {
+  const auto encode = [](std::vector<int64_t> mask) {
+    return EncodeRow(io::TokensRow{.input_ids = {7, 8, 9, 10, 11},
+                                   .labels = {7, -100, 9, 10, 11},
+                                   .attention_mask = std::move(mask)},
+                     SmolLm2(), "rows.jsonl:3");
+  };
+  EXPECT_THAT(encode({1, 1, 1, 1, 1}).ids, ElementsAre(7, 8, 9, 10, 11));
+  EXPECT_THAT(encode({0, 1, 1, 1, 0}).ids, ElementsAre(8, 9, 10));
+  EXPECT_THAT(encode({0, 1, 1, 1, 0}).labels, ElementsAre(-100, 9, 10));
+  EXPECT_THAT(encode({0, 0, 0, 1, 1}).labels, ElementsAre(10, 11));
+  EXPECT_THAT(encode({0, 0, 0, 0, 0}).ids, ElementsAre());
+  EXPECT_THAT(
+      [&] {
+        encode({1, 0, 1, 1, 0});
+      },
+      ThrowsMessage<Error>("[rows.jsonl:3] expected an attention_mask with one run of 1, got 0 at "
+                           "position 1 and 1 at 2"));
+}
+
 TEST(DatasetTest, CountsWhatItCutsAndDrops) {
   const TemporaryFolder folder;
   const auto path = folder.path() / "rows.jsonl";
@@ -74,6 +94,8 @@ TEST(DatasetTest, CountsWhatItCutsAndDrops) {
   EXPECT_EQ(dataset.truncated, 2);
   EXPECT_EQ(dataset.dropped, 1);
   EXPECT_EQ(dataset.examples.size(), 2u);
+  EXPECT_EQ(Summary(dataset),
+            "2 examples, 2 truncated to max_length, 1 dropped without a trained token");
   WriteFile(path, "{\"input_ids\": [1, 2], \"labels\": [-100, -100]}\n");
   EXPECT_THAT([&] { LoadDataset(path, {.vocab = 10}, 3); },
               ThrowsMessage<Error>(HasSubstr("expected a row with a trained token")));

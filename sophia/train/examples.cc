@@ -22,11 +22,11 @@ const io::Tokenizer& NeedTokenizer(const TextEncoder& encoder, std::string_view 
   return *encoder.tokenizer;
 }
 
-// Bytes [begin, end) of a text that are learnt. A turn ends with the last end of sequence in it:
-// nothing is ever generated after that.
+// Bytes of a text or positions of a row, without `end`.
 struct Stretch {
   size_t begin;
   size_t end;
+  // Of a text: learnt up to the last end of sequence only, as nothing is ever generated after it.
   bool is_turn = false;
 };
 
@@ -59,8 +59,8 @@ Example EncodeStretches(std::string_view text, const std::vector<Stretch>& stret
   return example;
 }
 
-// Makes one learnt end of sequence the last token, whether the text or the tokenizer put it there or
-// neither.
+// Makes one learnt end of sequence the last token, whether the text or the tokenizer put it there
+// or neither.
 void EndWithEos(const io::Tokenizer& tokenizer, Example& example) {
   if (!tokenizer.eos_id()) return;
   const int32_t eos = *tokenizer.eos_id();
@@ -140,18 +140,33 @@ Example EncodePromptCompletion(const PromptCompletionRow& row, const TextEncoder
   return example;
 }
 
+// The positions that the mask keeps: all if there is none. Padding lies at the ends; a model
+// without that mask would attend to a hole.
+Stretch KeptPositions(const TokensRow& row, std::string_view where) {
+  const std::vector<int64_t>& mask = row.attention_mask;
+  if (mask.empty()) return {0, row.input_ids.size()};
+  const auto begin = std::find(mask.begin(), mask.end(), 1);
+  const auto end = std::find(begin, mask.end(), 0);
+  const auto again = std::find(end, mask.end(), 1);
+  if (again != mask.end()) {
+    Fail(where, "expected an attention_mask with one run of 1, got 0 at position {} and 1 at {}",
+         end - mask.begin(), again - mask.begin());
+  }
+  return {static_cast<size_t>(begin - mask.begin()), static_cast<size_t>(end - mask.begin())};
+}
+
 Example FromTokens(const TokensRow& row, int64_t vocab, std::string_view where) {
   Example example;
-  for (size_t i = 0; i < row.input_ids.size(); ++i) {
+  const Stretch kept = KeptPositions(row, where);
+  for (size_t i = kept.begin; i < kept.end; ++i) {
     const int64_t id = row.input_ids[i];
     if (id < 0 || id >= vocab) {
       Fail(where, "expected token ids from 0 to {}, got {}", vocab - 1, id);
     }
-    int64_t label = row.labels.empty() ? id : row.labels[i];
+    const int64_t label = row.labels.empty() ? id : row.labels[i];
     if (label != kIgnoredLabel && (label < 0 || label >= vocab)) {
       Fail(where, "expected labels from 0 to {}, or {}, got {}", vocab - 1, kIgnoredLabel, label);
     }
-    if (!row.attention_mask.empty() && row.attention_mask[i] == 0) label = kIgnoredLabel;
     example.ids.push_back(static_cast<int32_t>(id));
     example.labels.push_back(static_cast<int32_t>(label));
   }
@@ -195,6 +210,17 @@ Example EncodeRow(const io::Row& row, const TextEncoder& encoder, std::string_vi
     return EncodePromptCompletion(*pair, encoder, where);
   }
   return EncodeText(std::get<TextRow>(row), NeedTokenizer(encoder, where));
+}
+
+std::string Summary(const Dataset& dataset) {
+  std::string text = fmt::format("{} examples", dataset.examples.size());
+  if (dataset.truncated > 0) {
+    text += fmt::format(", {} truncated to max_length", dataset.truncated);
+  }
+  if (dataset.dropped > 0) {
+    text += fmt::format(", {} dropped without a trained token", dataset.dropped);
+  }
+  return text;
 }
 
 Dataset LoadDataset(const std::filesystem::path& path, const TextEncoder& encoder,

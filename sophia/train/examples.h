@@ -32,7 +32,8 @@ struct TextEncoder {
 // Chats learn the assistant's turns, found by rendering ever longer prefixes of the conversation;
 // prompt/completion rows learn the completion; texts and pre-tokenised rows without labels learn
 // everything. A conversation, or a prompt with its completion, is encoded as one text; a token that
-// straddles a border is learnt when any character in it is. `where` names the row in errors.
+// straddles a border is learnt when any character in it is. Positions that an attention_mask leaves
+// out at the ends are dropped. `where` names the row in errors.
 Example EncodeRow(const io::Row& row, const TextEncoder& encoder, std::string_view where);
 
 struct Dataset {
@@ -40,6 +41,9 @@ struct Dataset {
   int64_t truncated = 0;  // rows cut to max_length
   int64_t dropped = 0;    // rows without a trained token within max_length
 };
+
+// "3 examples, 2 truncated to max_length": what there is and what was cut or dropped.
+std::string Summary(const Dataset& dataset);
 
 // Reads and encodes a file. Throws Error when no row has a trained token.
 Dataset LoadDataset(const std::filesystem::path& path, const TextEncoder& encoder,

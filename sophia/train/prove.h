@@ -18,7 +18,7 @@ struct ProofResult {
   bool holds() const { return moved.empty() && loss_fell && gradients_flow; }
 };
 
-// Prints the table (step, loss, gradient norms, status) and the verdict on `console`. The base
+// Prints what the data holds, the table (step, loss, gradient norms, status) and the verdict on `console`. The base
 // weights are hashed as the device holds them, before and after.
 ProofResult Prove(const TrainOptions& options, const TrainEnvironment& environment,
                   std::FILE* console);

@@ -64,11 +64,8 @@ void Describe(const TrainingRun& run, std::FILE* console) {
   for (const nn::ParamSpec& spec : run.specs()) {
     (spec.trainable ? trainable : frozen) += spec.parameters();
   }
-  const Dataset& data = run.dataset();
-  fmt::print(console, "data: {} examples", data.examples.size());
-  if (data.truncated > 0) fmt::print(console, ", {} truncated to max_length", data.truncated);
-  if (data.dropped > 0) fmt::print(console, ", {} dropped without a trained token", data.dropped);
-  fmt::print(console, "\nmodel: {} frozen parameters, {} trained ({:.2f} %), loaded in {:.1f} s\n",
+  fmt::print(console, "data: {}\n", Summary(run.dataset()));
+  fmt::print(console, "model: {} frozen parameters, {} trained ({:.2f} %), loaded in {:.1f} s\n",
              frozen, trainable,
              100.0 * static_cast<double>(trainable) / static_cast<double>(frozen),
              run.load_seconds());

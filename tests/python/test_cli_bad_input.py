@@ -257,6 +257,8 @@ def test_long_rows_are_cut_with_a_count(tmp_path):
     data = write_rows(tmp_path / "rows.jsonl", *({"input_ids": [1] * n} for n in (4, 5, 9)))
     text = output(*training(tmp_path / "out", data=data, max_length=4))
     assert "3 examples, 2 truncated to max_length" in text
+    text = sophia("prove", "--model", GQA, "--data", data, "--dtype", "f32", "--max-length", 4).stdout
+    assert text.startswith("data: 3 examples, 2 truncated to max_length\n")
 
 
 def test_messages(tmp_path, chatty):
