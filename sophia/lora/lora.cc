@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <regex>
 #include <set>
 
 #include "sophia/base/error.h"
@@ -65,6 +64,12 @@ class LoraBranch : public nn::LinearExtension {
   double dropout_;
 };
 
+std::optional<io::tok::PythonRegex> PatternOf(const Targets& targets, std::string_view where) {
+  const auto* pattern = std::get_if<std::string>(&targets);
+  if (pattern == nullptr || *pattern == kAllLinear) return std::nullopt;
+  return io::tok::PythonRegex(*pattern, where);
+}
+
 bool EndsWithModule(const std::string& path, const std::string& name) {
   return path == name || path.ends_with("." + name);
 }
@@ -86,23 +91,20 @@ void LoraConfig::Check(std::string_view where) const {
     if (names->empty()) Fail(where, "expected at least one target module, got none");
     return;
   }
-  const auto& pattern = std::get<std::string>(targets);
-  try {
-    const std::regex compiled(pattern);
-  } catch (const std::regex_error& error) {
-    Fail(where,
-         "expected target modules as a list, all-linear or a regular expression, got '{}': {}",
-         pattern, error.what());
-  }
+  PatternOf(targets, fmt::format("{}: target_modules", where));
 }
+
+LoraPolicy::LoraPolicy(DType dtype, LoraConfig config)
+    : ParamPolicy(dtype),
+      config_(std::move(config)),
+      pattern_(PatternOf(config_.targets, "target_modules")) {}
 
 bool LoraPolicy::Matches(const std::string& module) const {
   if (const auto* names = std::get_if<std::vector<std::string>>(&config_.targets)) {
     return std::any_of(names->begin(), names->end(),
                        [&](const std::string& name) { return EndsWithModule(module, name); });
   }
-  const auto& pattern = std::get<std::string>(config_.targets);
-  return pattern == kAllLinear || std::regex_match(module, std::regex(pattern));
+  return !pattern_ || pattern_->FullMatch(module);
 }
 
 std::unique_ptr<nn::LinearExtension> LoraPolicy::ExtendLinear(const nn::ParamScope& scope,

@@ -1,9 +1,11 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
 
+#include "sophia/io/tokenizer/regex.h"
 #include "sophia/nn/param.h"
 
 namespace sophia::lora {
@@ -12,7 +14,8 @@ namespace sophia::lora {
 inline constexpr const char* kSavedBranch = "lora";
 
 // Which linear layers get an adapter, as PEFT's target_modules: a list of names, each a module's
-// whole path or its end after a dot; or a regular expression for the whole path; or "all-linear".
+// whole path or its end after a dot; or a regular expression of Python for the whole path; or
+// "all-linear".
 using Targets = std::variant<std::vector<std::string>, std::string>;
 
 // Low-rank adaptation (https://arxiv.org/abs/2106.09685): y + scale · B·A·x.
@@ -32,7 +35,8 @@ struct LoraConfig {
 // linear layers that the targets name.
 class LoraPolicy : public nn::ParamPolicy {
  public:
-  LoraPolicy(DType dtype, LoraConfig config) : ParamPolicy(dtype), config_(std::move(config)) {}
+  // Throws Error when the targets are a regular expression that does not compile.
+  LoraPolicy(DType dtype, LoraConfig config);
 
   std::unique_ptr<nn::LinearExtension> ExtendLinear(const nn::ParamScope& scope, int64_t in,
                                                     int64_t out) const override;
@@ -51,6 +55,7 @@ class LoraPolicy : public nn::ParamPolicy {
   };
 
   LoraConfig config_;
+  std::optional<io::tok::PythonRegex> pattern_;
   mutable std::vector<Module> modules_;  // every linear layer seen
 };
 

@@ -1,5 +1,6 @@
 """Fine-tuning runs of transformers' own Trainer over peft adapters, on the tiny case llama/gqa.
 
+    sft/targets.json           [target_modules, names of the modules that get an adapter]
     sft/rows.jsonl             rows {"input_ids", "labels"}; label i belongs to token i, -100 is ignored
     sft/adapters/NAME/         adapters with random B, in PEFT's format
     sft/adapters/NAME/logits.safetensors   `logits` f32 [B, S, V] of base + adapter over `ids` of llama/gqa
@@ -73,6 +74,30 @@ RUNS = {
     "epochs": ("qv", {"max_steps": -1, "num_train_epochs": 2, "gradient_accumulation_steps": 2,
                       "rows": 5}),
 }
+
+
+# What target_modules may be: names, ends of paths, and Python's regular expressions for a whole path.
+TARGETS = [
+    "all-linear",
+    ["q_proj", "down_proj"],
+    ["self_attn.k_proj"],
+    ["model.layers.1.mlp.up_proj", "v_proj"],
+    r".*\.(1\.self_attn\.q_proj|mlp\.(up|down)_proj)",
+    r"(?P<stem>model\.layers)\.(?P<layer>\d+)\.self_attn\.(q|k)_proj",
+    r"(?:.*\.)?0\..*_proj",
+    r"model\.layers\.0\.mlp\.(up|up_proj)",
+    r"(?i)MODEL\.LAYERS\.1\.SELF_ATTN\.O_PROJ",
+    r"^model\.layers\.[^.]+\.mlp\.(?!up)\w+_proj$",
+    r"model.layers.0.self_attn.(?P<a>[qk])_proj|.*\.1\.mlp\.gate_proj\Z",
+    r".*(?<=self_attn\.)[a-z]{1,1}_proj",
+    r"\Amodel\.(\w+)\.[01]\.mlp\.(up|down|gate)_proj",
+]
+
+
+def matched_modules(targets):
+    base = common.load_base(common.FIXTURES / BASE)
+    model = get_peft_model(base, LoraConfig(task_type="CAUSAL_LM", r=1, target_modules=targets))
+    return sorted(model.base_model.targeted_module_names)
 
 
 def make_rows(count, vocab):
@@ -209,6 +234,7 @@ def write():
     shutil.rmtree(folder, ignore_errors=True)
     for name, options in ADAPTERS.items():
         write_adapter(name, options, folder / "adapters" / name)
+    common.write_json(folder / "targets.json", [[one, matched_modules(one)] for one in TARGETS])
     vocab = json.loads((common.FIXTURES / BASE / "config.json").read_text())["vocab_size"]
     rows = make_rows(20, vocab)
     write_rows(folder / "rows.jsonl", rows)

@@ -26,21 +26,25 @@ void Initialize() {
   SOPHIA_CHECK(kCode == ONIG_NORMAL, "onig_initialize gave {}", kCode);
 }
 
-}  // namespace
-
-Regex::Regex(const std::string& pattern, std::string_view where) {
+std::shared_ptr<re_pattern_buffer> Compile(const std::string& pattern, OnigSyntaxType* syntax,
+                                           std::string_view where) {
   Initialize();
   if (!IsValidUtf8(pattern)) Fail(where, "expected a pattern in valid UTF-8, got other bytes");
   OnigRegex compiled = nullptr;
   OnigErrorInfo info;
   const OnigUChar* begin = Bytes(pattern);
   const int code = onig_new(&compiled, begin, begin + pattern.size(), ONIG_OPTION_NONE,
-                            ONIG_ENCODING_UTF8, ONIG_SYNTAX_DEFAULT, &info);
+                            ONIG_ENCODING_UTF8, syntax, &info);
   if (code != ONIG_NORMAL) {
     Fail(where, "expected a regular expression, got '{}': {}", pattern, Message(code, &info));
   }
-  pattern_.reset(compiled, onig_free);
+  return {compiled, onig_free};
 }
+
+}  // namespace
+
+Regex::Regex(const std::string& pattern, std::string_view where)
+    : pattern_(Compile(pattern, ONIG_SYNTAX_DEFAULT, where)) {}
 
 std::vector<Span> Regex::FindAll(std::string_view text) const {
   std::vector<Span> matches;
@@ -63,6 +67,21 @@ std::vector<Span> Regex::FindAll(std::string_view text) const {
     matches.push_back(match);
   }
   return matches;
+}
+
+PythonRegex::PythonRegex(const std::string& pattern, std::string_view where) {
+  Compile(pattern, ONIG_SYNTAX_PYTHON, where);  // the group below could balance a ')'
+  pattern_ = Compile(fmt::format("(?:{})\\Z", pattern), ONIG_SYNTAX_PYTHON, where);
+}
+
+bool PythonRegex::FullMatch(std::string_view text) const {
+  const OnigUChar* begin = Bytes(text);
+  const int length =
+      onig_match(pattern_.get(), begin, begin + text.size(), begin, nullptr, ONIG_OPTION_NONE);
+  if (length < 0 && length != ONIG_MISMATCH) {
+    Fail("regular expression", "expected to match '{}', got: {}", text, Message(length, nullptr));
+  }
+  return length != ONIG_MISMATCH;
 }
 
 Matcher RegexMatcher(const std::string& pattern, std::string_view where) {

@@ -32,6 +32,18 @@ class Regex {
   std::shared_ptr<re_pattern_buffer> pattern_;
 };
 
+// A pattern in the syntax of Python's `re`. Errors, copies and threads as above.
+class PythonRegex {
+ public:
+  PythonRegex(const std::string& pattern, std::string_view where);
+
+  // re.fullmatch: whether the pattern matches the whole text, which must be valid UTF-8.
+  bool FullMatch(std::string_view text) const;
+
+ private:
+  std::shared_ptr<re_pattern_buffer> pattern_;
+};
+
 // Finds the parts of a text that a splitter or a replacement works on.
 using Matcher = std::function<std::vector<Span>(std::string_view)>;
 
