@@ -79,6 +79,18 @@ void Describe(const TrainingRun& run, std::FILE* console) {
              HumanBytes(static_cast<double>(memory.temp)));
 }
 
+// A step that is not finite has spoilt the parameters, which are not saved then. metrics.jsonl
+// keeps the steps so far, with null for what is not finite.
+void CheckFinite(const StepMetrics& metrics) {
+  const std::pair<std::string_view, double> values[] = {{"loss", metrics.loss},
+                                                        {"gradient", metrics.grad_norm}};
+  for (const auto& [name, value] : values) {
+    if (std::isfinite(value)) continue;
+    Fail("train", "expected a finite {} at step {}, got {}", name, metrics.step,
+         std::isnan(value) ? std::abs(value) : value);
+  }
+}
+
 }  // namespace
 
 TrainResult Train(const TrainOptions& options, const TrainEnvironment& environment,
@@ -94,9 +106,7 @@ TrainResult Train(const TrainOptions& options, const TrainEnvironment& environme
   for (int64_t i = 0; i < run.total_steps(); ++i) {
     const StepMetrics metrics = run.Step(run.NextBatch());
     file.Write(metrics);
-    if (!std::isfinite(metrics.loss)) {
-      Fail("train", "expected a finite loss at step {}, got {}", metrics.step, metrics.loss);
-    }
+    CheckFinite(metrics);
     progress.Show(metrics);
     if (i == 0) result.first_loss = metrics.loss;
     result.last_loss = metrics.loss;
