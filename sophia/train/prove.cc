@@ -7,13 +7,21 @@ namespace {
 
 constexpr int64_t kSteps = 10;
 
-// SHA-256 of each frozen parameter, read back from the device; empty for trained ones.
-std::vector<std::string> BaseHashes(const TrainingRun& run) {
+std::string Digest(const std::vector<std::string>& hashes) {
+  Sha256 hash;
+  for (const std::string& one : hashes) hash.Update(one);
+  return hash.HexDigest();
+}
+
+}  // namespace
+
+std::vector<std::string> BaseHashes(const std::vector<nn::ParamSpec>& specs,
+                                    const std::vector<pjrt::Buffer>& parameters) {
   std::vector<std::string> hashes;
-  for (size_t i = 0; i < run.specs().size(); ++i) {
+  for (size_t i = 0; i < specs.size(); ++i) {
     hashes.emplace_back();
-    if (run.specs()[i].trainable) continue;
-    const pjrt::Buffer& buffer = run.parameters()[i];
+    if (specs[i].trainable) continue;
+    const pjrt::Buffer& buffer = parameters[i];
     std::vector<std::byte> bytes(static_cast<size_t>(buffer.shape().bytes()));
     buffer.ToHost(bytes);
     Sha256 hash;
@@ -23,20 +31,21 @@ std::vector<std::string> BaseHashes(const TrainingRun& run) {
   return hashes;
 }
 
-std::string Digest(const std::vector<std::string>& hashes) {
-  Sha256 hash;
-  for (const std::string& one : hashes) hash.Update(one);
-  return hash.HexDigest();
+void CompareBase(const std::vector<nn::ParamSpec>& specs, const std::vector<std::string>& before,
+                 const std::vector<std::string>& after, ProofResult& result) {
+  for (size_t i = 0; i < specs.size(); ++i) {
+    if (specs[i].trainable) continue;
+    ++result.base_weights;
+    if (before[i] != after[i]) result.moved.push_back(specs[i].path);
+  }
 }
-
-}  // namespace
 
 ProofResult Prove(const TrainOptions& options, const TrainEnvironment& environment,
                   std::FILE* console) {
   TrainOptions ten_steps = options;
   ten_steps.max_steps = kSteps;
   TrainingRun run(ten_steps, environment, {"lora_A", "lora_B"});
-  const std::vector<std::string> before = BaseHashes(run);
+  const std::vector<std::string> before = BaseHashes(run.specs(), run.parameters());
   const Batch batch = run.NextBatch();
 
   ProofResult result;
@@ -54,12 +63,8 @@ ProofResult Prove(const TrainOptions& options, const TrainEnvironment& environme
     std::fflush(console);
     result.steps.push_back(metrics);
   }
-  const std::vector<std::string> after = BaseHashes(run);
-  for (size_t i = 0; i < before.size(); ++i) {
-    if (before[i].empty()) continue;
-    ++result.base_weights;
-    if (before[i] != after[i]) result.moved.push_back(run.specs()[i].path);
-  }
+  const std::vector<std::string> after = BaseHashes(run.specs(), run.parameters());
+  CompareBase(run.specs(), before, after, result);
   const StepMetrics& last = result.steps.back();
   result.loss_fell = last.loss < result.steps.front().loss;
   result.gradients_flow = last.group_norms[0] > 0 && last.group_norms[1] > 0;

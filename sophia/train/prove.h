@@ -18,8 +18,16 @@ struct ProofResult {
   bool holds() const { return moved.empty() && loss_fell && gradients_flow; }
 };
 
-// Prints what the data holds, the table (step, loss, gradient norms, status) and the verdict on `console`. The base
-// weights are hashed as the device holds them, before and after.
+// SHA-256 of each frozen parameter, read back from the device; empty for trained ones.
+std::vector<std::string> BaseHashes(const std::vector<nn::ParamSpec>& specs,
+                                    const std::vector<pjrt::Buffer>& parameters);
+
+// Counts the base weights into `result` and names those whose hashes differ.
+void CompareBase(const std::vector<nn::ParamSpec>& specs, const std::vector<std::string>& before,
+                 const std::vector<std::string>& after, ProofResult& result);
+
+// Prints what the data holds, the table (step, loss, gradient norms, status) and the verdict on
+// `console`. The base weights are hashed as the device holds them, before and after.
 ProofResult Prove(const TrainOptions& options, const TrainEnvironment& environment,
                   std::FILE* console);
 
