@@ -186,6 +186,23 @@ TEST_F(AutodiffTest, CustomBackwardMustGiveACotangentForEachPrimal) {
                   AllOf(HasSubstr("expected 2 cotangents"), HasSubstr("autodiff_test.cc:"))));
 }
 
+TEST_F(AutodiffTest, CustomBackwardIsToldWhichCotangentsAreUsed) {
+  const Tensor x = Input({3});
+  const Tensor fixed = Input({3});
+  std::vector<bool> seen;
+  const auto loss = [&](In p) -> Loss {
+    return {Sum(CustomVjp(
+        {p[0], fixed},
+        [](In q) -> CustomVjpOutput { return {.outputs = {q[0] * q[1]}, .residuals = {q[1]}}; },
+        [&](In r, In g, const std::vector<bool>& wanted) {
+          seen = wanted;
+          return Out{g[0] * r[0], {}};
+        })[0])};
+  };
+  ValueAndGrad(loss, {x});
+  EXPECT_EQ(seen, (std::vector<bool>{true, false}));
+}
+
 TEST_F(AutodiffTest, CustomVjpReplacesTheGradientOfItsForward) {
   const Tensor x = Input({3});
   const Out grads = ValueAndGrad(

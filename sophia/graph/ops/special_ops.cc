@@ -35,7 +35,9 @@ void CustomVjpGradient(VjpContext& c) {
   }
   std::vector<Tensor> cotangents;
   for (size_t i = 0; i < rule->outputs; ++i) cotangents.push_back(c.Grad(static_cast<int>(i)));
-  const std::vector<Tensor> grads = rule->backward(residuals, cotangents);
+  std::vector<bool> wanted;
+  for (size_t i = 0; i < rule->primals; ++i) wanted.push_back(c.Wants(static_cast<int>(i)));
+  const std::vector<Tensor> grads = rule->backward(residuals, cotangents, wanted);
   if (grads.size() != rule->primals) {
     FailAt(c.node().loc, "custom_vjp: expected {} cotangents from the backward function, got {}",
            rule->primals, grads.size());
@@ -285,6 +287,16 @@ std::vector<Tensor> CustomCall(const std::string& target, const std::vector<Tens
 
 std::vector<Tensor> CustomVjp(const std::vector<Tensor>& primals, const CustomForward& forward,
                               CustomBackward backward, Loc loc) {
+  const auto all = [backward = std::move(backward)](std::span<const Tensor> residuals,
+                                                    std::span<const Tensor> cotangents,
+                                                    const std::vector<bool>& /*wanted*/) {
+    return backward(residuals, cotangents);
+  };
+  return CustomVjp(primals, forward, SelectiveBackward(all), loc);
+}
+
+std::vector<Tensor> CustomVjp(const std::vector<Tensor>& primals, const CustomForward& forward,
+                              SelectiveBackward backward, Loc loc) {
   const CustomVjpOutput result = forward(primals);
   auto rule = std::make_shared<CustomVjpRule>();
   rule->backward = std::move(backward);

@@ -53,9 +53,16 @@ using CustomBackward = std::function<std::vector<Tensor>(std::span<const Tensor>
                                                          std::span<const Tensor> cotangents)>;
 std::vector<Tensor> CustomVjp(const std::vector<Tensor>& primals, const CustomForward& forward,
                               CustomBackward backward, Loc loc = Loc::current());
+// The same with a rule that makes only what is asked for, or refuses it: `wanted` says of each
+// primal whether its cotangent is used.
+using SelectiveBackward = std::function<std::vector<Tensor>(std::span<const Tensor> residuals,
+                                                            std::span<const Tensor> cotangents,
+                                                            const std::vector<bool>& wanted)>;
+std::vector<Tensor> CustomVjp(const std::vector<Tensor>& primals, const CustomForward& forward,
+                              SelectiveBackward backward, Loc loc = Loc::current());
 
 struct CustomVjpRule {
-  CustomBackward backward;
+  SelectiveBackward backward;
   size_t primals = 0;
   size_t outputs = 0;
 };
