@@ -35,6 +35,7 @@ struct KernelCase {
 std::vector<KernelCase> AttentionCases();  // the reference, for many scores
 std::vector<KernelCase> FlashCases();
 std::vector<KernelCase> GluCases();
+std::vector<KernelCase> LinearCrossEntropyCases();
 
 std::vector<KernelCase> AllCases();
 

@@ -6,7 +6,8 @@ namespace sophia::kernels {
 
 std::vector<KernelCase> AllCases() {
   std::vector<KernelCase> all;
-  for (std::vector<KernelCase> cases : {AttentionCases(), FlashCases(), GluCases()}) {
+  for (std::vector<KernelCase> cases :
+       {AttentionCases(), FlashCases(), GluCases(), LinearCrossEntropyCases()}) {
     std::move(cases.begin(), cases.end(), std::back_inserter(all));
   }
   return all;

@@ -55,7 +55,7 @@ Tensor HeadLoss(const Tensor& hidden) {
   for (int i = 0; i < 11 * 4; ++i) head.push_back(static_cast<float>((i * 7) % 13 - 6) / 8.0f);
   const Tensor labels = ConstantS32({7}, {3, -100, 0, 10, 5, -100, 7});
   return nn::LinearCrossEntropy(hidden, Convert(ConstantF32({11, 4}, head), hidden.dtype()), labels,
-                                3);
+                                {}, {.chunk = 3});
 }
 
 Tensor Rotated(const Tensor& x) {

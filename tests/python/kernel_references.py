@@ -33,6 +33,17 @@ def gated(gate, up, *, activation=jax.nn.silu):
     return [(activation(gate.astype(F32)) * up.astype(F32)).astype(gate.dtype)]
 
 
+def linear_cross_entropy(hidden, head, labels, scale=None, *, soft_cap=0.0):
+    """Negative log-likelihood of the labels; 0 where a label is negative."""
+    logits = jnp.dot(hidden.astype(F32), head.astype(F32).T, precision="highest")
+    if scale is not None:
+        logits = logits * scale
+    if soft_cap:
+        logits = soft_cap * jnp.tanh(logits / soft_cap)
+    picked = jnp.take_along_axis(jax.nn.log_softmax(logits), jnp.maximum(labels, 0)[:, None], axis=1)
+    return [jnp.where(labels >= 0, -picked[:, 0], 0)]
+
+
 REFERENCES = {
     "attention": functools.partial(attention, soft_cap=0.5),
     "flash": attention,
@@ -42,4 +53,7 @@ REFERENCES = {
     "glu_silu": gated,
     "glu_gelu": functools.partial(gated, activation=functools.partial(jax.nn.gelu, approximate=False)),
     "glu_gelu_tanh": functools.partial(gated, activation=functools.partial(jax.nn.gelu, approximate=True)),
+    "linear_cross_entropy": linear_cross_entropy,
+    "linear_cross_entropy_s8_head_soft_cap": functools.partial(linear_cross_entropy, soft_cap=5.0),
+    "linear_cross_entropy_soft_cap": functools.partial(linear_cross_entropy, soft_cap=5.0),
 }
