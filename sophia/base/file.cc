@@ -106,7 +106,9 @@ AtomicFile::~AtomicFile() {
 }
 
 void AtomicFile::Write(std::string_view text) {
-  stream_.write(text.data(), static_cast<std::streamsize>(text.size()));
+  if (!stream_) return;
+  errno = 0;
+  if (!stream_.write(text.data(), static_cast<std::streamsize>(text.size()))) error_ = errno;
 }
 
 void AtomicFile::Write(std::span<const std::byte> bytes) {
@@ -114,8 +116,15 @@ void AtomicFile::Write(std::span<const std::byte> bytes) {
 }
 
 void AtomicFile::Commit() {
-  stream_.close();
-  if (!stream_) Fail(path_.string(), "expected to write the whole file, got: write failed");
+  if (stream_) {
+    errno = 0;
+    stream_.close();
+    if (!stream_) error_ = errno;
+  }
+  if (!stream_) {
+    Fail(path_.string(), "expected to write the whole file, got: {}",
+         error_ != 0 ? std::strerror(error_) : "an error without a reason");
+  }
   std::error_code error;
   fs::rename(temporary_, path_, error);
   if (error) Fail(path_.string(), "expected to rename into place, got: {}", error.message());

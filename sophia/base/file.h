@@ -47,12 +47,14 @@ class AtomicFile {
 
   void Write(std::string_view text);
   void Write(std::span<const std::byte> bytes);
+  // Throws Error when a write failed, as on a full disk.
   void Commit();
 
  private:
   std::filesystem::path path_;
   std::filesystem::path temporary_;
   std::ofstream stream_;
+  int error_ = 0;  // errno of the first write that failed
   bool committed_ = false;
 };
 
