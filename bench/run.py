@@ -98,7 +98,7 @@ def run_sophia(args, work):
             "--max-length", str(work.seq), "--lora-r", "16", "--lora-alpha", "32",
             "--lora-dropout", "0", "--lora-target-modules", "all-linear", "--learning-rate", "2e-4",
             "--lr-scheduler-type", "constant", "--weight-decay", "0", "--max-grad-norm", "0",
-            "--no-shuffle",
+            "--no-shuffle", "--save-strategy", "no",
         ]
         output, peak_rss_mb, seconds = run_process(command, SOPHIA_CACHE_DIR="")
         metrics = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]

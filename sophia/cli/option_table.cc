@@ -18,6 +18,7 @@ constexpr std::string_view kResult = "Result";
 constexpr std::string_view kLora = "LoRA";
 constexpr std::string_view kOptimiser = "Optimiser";
 constexpr std::string_view kSteps = "Steps and batches";
+constexpr std::string_view kCheckpoints = "Checkpoints";
 constexpr std::string_view kInput = "Input";
 constexpr std::string_view kSampling = "Sampling";
 constexpr std::string_view kMachine = "Machine";
@@ -41,7 +42,7 @@ constexpr auto kOptions = std::to_array<OptionSpec>({
     {kTraining, kModel, "data", "dataset_name", kText, "ROWS.jsonl", "",
      "rows with messages, prompt and completion, text, or input_ids and labels"},
     {kTrain | kPlan, kModel, "output_dir", "out", kText, "FOLDER", "",
-     "where the adapter and metrics.jsonl go"},
+     "where the adapter, metrics.jsonl and checkpoints go"},
     {kTraining, kModel, "init_adapter", "", kText, "FOLDER", "",
      "start from this PEFT adapter, which also sets the LoRA options"},
     {kTalking | kLogits | kMerge | kExport, kModel, "adapter", "", kText, "FOLDER", "",
@@ -111,6 +112,21 @@ constexpr auto kOptions = std::to_array<OptionSpec>({
      AtLeast(0)},
     {kTraining, kSteps, "gradient_checkpointing", "", kFlag, "", "false",
      "compute activations again instead of keeping them"},
+
+    {kTrain, kCheckpoints, "save_strategy", "", kText, "steps|no", "steps",
+     "steps: at --save-steps, --save-minutes and the end; no: only when interrupted"},
+    {kTrain, kCheckpoints, "save_steps", "", kInteger, "N", "500", "save every N steps",
+     From(1, kMostSteps)},
+    {kTrain, kCheckpoints, "save_minutes", "", kNumber, "X", "0",
+     "save also when X minutes have passed since; 0: off", AtLeast(0)},
+    {kTrain, kCheckpoints, "save_total_limit", "", kInteger, "N", "0",
+     "keep the latest N checkpoints; 0: all", From(0, kMostSteps)},
+    {kTrain, kCheckpoints, "resume", "", kFlag, "", "false",
+     "continue from the latest checkpoint in the output folder"},
+    {kTrain, kCheckpoints, "resume_from_checkpoint", "", kTextOrFlag, "PATH", "",
+     "a checkpoint; true: as --resume; auto: the same, or start anew where there is none"},
+    {kTrain, kCheckpoints, "overwrite_output_dir", "", kFlag, "", "false",
+     "delete the checkpoints of an earlier run"},
 
     {kGenerate, kInput, "prompt", "", kText, "TEXT", "", "one turn of the user"},
     {kTalking, kInput, "system", "", kText, "TEXT", "", "what the conversation starts with"},

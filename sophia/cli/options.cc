@@ -32,6 +32,8 @@ std::string Expected(const OptionSpec& spec) {
       return "a text";
     case OptionType::kTextOrList:
       return "a text or a list of texts";
+    case OptionType::kTextOrFlag:
+      return "a text, true or false";
   }
   return "";
 }
@@ -91,6 +93,7 @@ bool IsOf(OptionType type, const Json& value) {
       return value.is_number();
     case OptionType::kText:
     case OptionType::kTextOrList:
+    case OptionType::kTextOrFlag:
       return value.is_string();
   }
   return false;
@@ -140,6 +143,7 @@ Json ValueFromText(const OptionSpec& spec, const std::string& text, std::string_
 Json ValueFromYaml(const OptionSpec& spec, const Json& value, std::string_view where) {
   if (spec.type == OptionType::kTextOrList && value.is_array())
     return JoinedTexts(spec, value, where);
+  if (spec.type == OptionType::kTextOrFlag && value.is_boolean()) return Dump(value);
   if (!IsOf(spec.type, value)) Refuse(spec, where, value);
   if (value.is_number() && !IsAllowed(spec, value)) Refuse(spec, where, value);
   CheckChoice(spec, value, where);

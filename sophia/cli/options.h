@@ -41,6 +41,7 @@ enum class OptionType : uint8_t {
   kNumber,
   kText,
   kTextOrList,  // a list in YAML is joined by commas
+  kTextOrFlag,  // true and false in YAML are texts
 };
 
 // One option of one or more subcommands. Flags, YAML keys, --help and the suggestions for unknown

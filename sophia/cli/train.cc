@@ -1,13 +1,20 @@
+#include <csignal>
 #include <cstdio>
 
 #include "sophia/cli/commands.h"
 #include "sophia/cli/engine.h"
+#include "sophia/cli/output_options.h"
 #include "sophia/cli/train_options.h"
 #include "sophia/train/prove.h"
 #include "sophia/train/trainer.h"
 
 namespace sophia::cli {
 namespace {
+
+// What a shell reports for a program that a signal ended is this plus the signal.
+constexpr int kSignalled = 128;
+
+const char* SignalName(int signal) { return signal == SIGINT ? "SIGINT" : "SIGTERM"; }
 
 train::TrainEnvironment EnvironmentFrom(const Values& values) {
   const OpenedDevice opened = OpenDevice(values);
@@ -21,11 +28,21 @@ int RunTrain(const Values& values) {
   train::TrainOptions options = TrainOptionsFrom(values);
   options.max_steps = values.Integer("max_steps");
   options.num_train_epochs = values.Number("num_train_epochs");
-  const std::string out = values.NeedText("output_dir");
-  const train::TrainResult result = train::Train(options, EnvironmentFrom(values), out, stdout);
-  fmt::print("{} steps in {:.1f} s, loss {:.4f} -> {:.4f}\nadapter: {}\n", result.steps,
-             result.train_seconds, result.first_loss, result.last_loss, result.adapter.string());
-  return 0;
+  const train::OutputOptions output = OutputOptionsFrom(values);
+  const train::TrainResult result = train::Train(options, EnvironmentFrom(values), output, stdout);
+  if (result.steps > 0) {
+    fmt::print("{} steps in {:.1f} s, loss {:.4f} -> {:.4f}\n", result.steps, result.train_seconds,
+               result.first_loss, result.last_loss);
+  }
+  if (result.signal == 0) {
+    fmt::print("adapter: {}\n", output.folder.string());
+    return 0;
+  }
+  fmt::print("stopped by {} after step {} of {}; ", SignalName(result.signal), result.last_step,
+             result.total_steps);
+  fmt::print("{}\n", result.checkpoint ? "--resume continues from " + result.checkpoint->string()
+                                       : "nothing is saved");
+  return kSignalled + result.signal;
 }
 
 int RunProve(const Values& values) {

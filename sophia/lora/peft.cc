@@ -182,22 +182,19 @@ void LoadAdapter(const fs::path& folder, const std::vector<nn::ParamSpec>& specs
 }
 
 void SaveAdapter(const fs::path& folder, const LoraConfig& config,
-                 const std::vector<nn::ParamSpec>& specs, const std::vector<pjrt::Buffer>& buffers,
-                 const std::string& base_model) {
+                 const std::vector<nn::ParamSpec>& specs,
+                 std::span<const std::vector<std::byte>> trainable, const std::string& base_model) {
   MakeWritableFolder(folder);
-  std::vector<std::vector<std::byte>> arrays;
   std::vector<io::TensorView> tensors;
-  for (size_t i = 0; i < specs.size(); ++i) {
-    const nn::ParamSpec& spec = specs[i];
+  auto array = trainable.begin();
+  for (const nn::ParamSpec& spec : specs) {
     if (!spec.trainable) continue;
-    arrays.emplace_back(static_cast<size_t>(spec.shape().bytes()));
-    buffers[i].ToHost(arrays.back());
+    const std::span<const std::byte> bytes = *array++;
     const size_t layer_bytes = LayerBytes(spec);
     for (const int64_t layer : spec.PresentLayers()) {
       tensors.push_back({AdapterName(spec, layer),
                          {spec.dtype, spec.dims},
-                         std::span(arrays.back())
-                             .subspan(static_cast<size_t>(layer) * layer_bytes, layer_bytes)});
+                         bytes.subspan(static_cast<size_t>(layer) * layer_bytes, layer_bytes)});
     }
   }
   io::WriteSafetensors(TensorsOf(folder), tensors, {{"format", "pt"}});

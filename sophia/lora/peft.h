@@ -1,6 +1,8 @@
 #pragma once
 
+#include <cstddef>
 #include <filesystem>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -29,10 +31,11 @@ void CheckAdapter(const std::filesystem::path& folder, const std::vector<nn::Par
 void LoadAdapter(const std::filesystem::path& folder, const std::vector<nn::ParamSpec>& specs,
                  const pjrt::Device& device, std::vector<pjrt::Buffer>& buffers);
 
-// Writes the folder's files, each complete or not at all. `base_model` is recorded as
+// Writes the folder's files, each complete or not at all. `trainable` holds the bytes of the
+// trainable parameters in the order of `specs`; `base_model` is recorded as
 // base_model_name_or_path.
 void SaveAdapter(const std::filesystem::path& folder, const LoraConfig& config,
-                 const std::vector<nn::ParamSpec>& specs, const std::vector<pjrt::Buffer>& buffers,
-                 const std::string& base_model);
+                 const std::vector<nn::ParamSpec>& specs,
+                 std::span<const std::vector<std::byte>> trainable, const std::string& base_model);
 
 }  // namespace sophia::lora

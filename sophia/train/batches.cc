@@ -69,6 +69,21 @@ void BatchLoader::StartEpoch() {
   ++epoch_;
 }
 
+DataPosition BatchLoader::position() const {
+  return {.epoch = static_cast<int64_t>(epoch_), .row = static_cast<int64_t>(next_)};
+}
+
+void BatchLoader::Seek(const DataPosition& position) {
+  const auto rows = static_cast<int64_t>(dataset_.examples.size());
+  if (position.epoch < 1 || position.row < 0 || position.row > rows) {
+    Fail("data", "expected a position within {} examples, got example {} of epoch {}", rows,
+         position.row, position.epoch);
+  }
+  epoch_ = static_cast<uint64_t>(position.epoch) - 1;
+  StartEpoch();
+  next_ = static_cast<size_t>(position.row);
+}
+
 Batch BatchLoader::Next() {
   if (next_ == order_.size()) StartEpoch();
   Batch batch;

@@ -37,6 +37,12 @@ struct Batch {
   int64_t trained_tokens = 0;
 };
 
+// Where a loader stands: `row` examples of an epoch, counted from 1, are dealt out.
+struct DataPosition {
+  int64_t epoch = 1;
+  int64_t row = 0;
+};
+
 // Deals out the examples, each once an epoch. The last micro-batch and step of an epoch may be
 // short.
 class BatchLoader {
@@ -46,6 +52,10 @@ class BatchLoader {
   int64_t steps_per_epoch() const;
   // Starts the next epoch when this one is used up.
   Batch Next();
+
+  DataPosition position() const;
+  // Goes on as a loader that stood there. Throws Error when the data has no such place.
+  void Seek(const DataPosition& position);
 
  private:
   void StartEpoch();

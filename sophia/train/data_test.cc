@@ -144,6 +144,19 @@ TEST(BatchesTest, EveryEpochDealsEachExampleOnceInAnotherOrder) {
   EXPECT_EQ(again.Next().ids, other.Next().ids);
 }
 
+TEST(BatchesTest, ALoaderGoesOnFromAnyPosition) {
+  const Dataset dataset = SmallDataset();
+  const BatchShape shape = ShapeFor(dataset, 2, 1);
+  BatchLoader loader(dataset, shape, true, 7);
+  for (int64_t i = 0; i <= 3 * loader.steps_per_epoch(); ++i) {
+    BatchLoader other(dataset, shape, true, 7);
+    other.Seek(loader.position());
+    EXPECT_EQ(other.Next().ids, loader.Next().ids) << i;
+  }
+  EXPECT_THAT([&] { loader.Seek({.epoch = 1, .row = 6}); },
+              ThrowsMessage<Error>(HasSubstr("within 5 examples, got example 6 of epoch 1")));
+}
+
 TEST(TrainOptionsTest, RangesAreChecked) {
   TrainOptions options;
   EXPECT_NO_THROW(options.Check());

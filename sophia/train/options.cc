@@ -37,6 +37,35 @@ void TrainOptions::Check() const {
   lora.Check("lora");
 }
 
+Json TrainOptions::ToJson() const {
+  Json targets;
+  std::visit([&](const auto& given) { targets = given; }, lora.targets);
+  return {{"dtype", Name(dtype)},
+          {"quant", packed ? "auto" : "none"},
+          {"lora_r", lora.rank},
+          {"lora_alpha", lora.alpha},
+          {"lora_dropout", lora.dropout},
+          {"lora_target_modules", targets},
+          {"use_rslora", lora.rs_lora},
+          {"optim", optimizer == OptimizerKind::kAdamW ? "adamw_torch" : "sgd"},
+          {"learning_rate", learning_rate},
+          {"lr_scheduler_type", Name(lr_scheduler)},
+          {"warmup_steps", warmup_steps},
+          {"weight_decay", weight_decay},
+          {"max_grad_norm", max_grad_norm},
+          {"adam_beta1", adam.b1},
+          {"adam_beta2", adam.b2},
+          {"adam_epsilon", adam.eps},
+          {"max_steps", max_steps},
+          {"num_train_epochs", num_train_epochs},
+          {"per_device_train_batch_size", batch},
+          {"gradient_accumulation_steps", gradient_accumulation_steps},
+          {"max_length", max_length},
+          {"shuffle", shuffle},
+          {"seed", seed},
+          {"gradient_checkpointing", gradient_checkpointing}};
+}
+
 optim::Schedule ScheduleOf(const TrainOptions& options, int64_t total_steps) {
   optim::ScheduleKind kind = options.lr_scheduler;
   if (kind == optim::ScheduleKind::kConstant && options.warmup_steps > 0) {

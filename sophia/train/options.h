@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "sophia/base/json.h"
 #include "sophia/lora/lora.h"
 #include "sophia/optim/optimizers.h"
 #include "sophia/pjrt/client.h"
@@ -44,6 +45,35 @@ struct TrainOptions {
 
   // Throws Error naming the option that is out of range.
   void Check() const;
+  // By the keys of `sophia train`; without the places of files, all that a run's numbers depend on.
+  Json ToJson() const;
+};
+
+enum class ResumeMode : uint8_t {
+  kNo,      // start anew; the output folder must have no checkpoints
+  kLatest,  // continue from its latest checkpoint
+  kAuto,    // the same, or start anew where there is none
+  kFrom,    // continue from ResumeOptions::folder
+};
+
+struct ResumeOptions {
+  ResumeMode mode = ResumeMode::kNo;
+  std::filesystem::path folder = {};
+};
+
+// When a run saves its state. It always does so when it is interrupted.
+struct SaveOptions {
+  int64_t steps = 500;      // every so many, and at the end; 0: never
+  double minutes = 0;       // also after so many; 0: never
+  int64_t total_limit = 0;  // older checkpoints are deleted; 0: none
+};
+
+// Where a run writes, and what it does with what is there.
+struct OutputOptions {
+  std::filesystem::path folder;
+  bool overwrite = false;  // delete the checkpoints of earlier runs
+  SaveOptions save = {};
+  ResumeOptions resume = {};
 };
 
 // Where a run takes place.

@@ -33,8 +33,9 @@ std::string Duration(double seconds) {
                    : fmt::format("{}:{:02}", minutes, whole % 60);
 }
 
-Progress::Progress(int64_t total_steps, std::FILE* console)
-    : total_(total_steps),
+Progress::Progress(int64_t done, int64_t total_steps, std::FILE* console)
+    : before_(done),
+      total_(total_steps),
       console_(console),
       is_terminal_(console != nullptr && isatty(fileno(console)) == 1),
       start_(std::chrono::steady_clock::now()),
@@ -46,12 +47,14 @@ void Progress::Show(const StepMetrics& metrics) {
   const auto now = std::chrono::steady_clock::now();
   const double elapsed = SecondsBetween(start_, now);
   const double done = static_cast<double>(metrics.step) / static_cast<double>(total_);
-  const std::string text = fmt::format(
-      "step {}/{}  loss {:.4f}  {:.0f} tokens/s  left {}", metrics.step, total_, metrics.loss,
-      static_cast<double>(tokens_) / elapsed, Duration(elapsed / done - elapsed));
+  const double a_step = elapsed / static_cast<double>(metrics.step - before_);
+  const std::string text =
+      fmt::format("step {}/{}  loss {:.4f}  {:.0f} tokens/s  left {}", metrics.step, total_,
+                  metrics.loss, static_cast<double>(tokens_) / elapsed,
+                  Duration(a_step * static_cast<double>(total_ - metrics.step)));
   if (is_terminal_) {
     fmt::print(console_, "\r{} {}\x1b[K", Bar(done), text);
-  } else if (metrics.step == 1 || metrics.step == total_ ||
+  } else if (metrics.step == before_ + 1 || metrics.step == total_ ||
              SecondsBetween(last_line_, now) >= kSecondsBetweenLines) {
     fmt::print(console_, "{}\n", text);
     last_line_ = now;

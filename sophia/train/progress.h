@@ -10,13 +10,14 @@ namespace sophia::train {
 // Loss, tokens/s and the time left: a bar that is redrawn on a terminal, else a line now and then.
 class Progress {
  public:
-  // `console` may be nullptr: nothing is shown.
-  Progress(int64_t total_steps, std::FILE* console);
+  // `done` steps were made before. `console` may be nullptr: nothing is shown.
+  Progress(int64_t done, int64_t total_steps, std::FILE* console);
 
   void Show(const StepMetrics& metrics);
   void Finish();
 
  private:
+  int64_t before_;
   int64_t total_;
   std::FILE* console_;
   bool is_terminal_;

@@ -8,6 +8,7 @@
 #include "sophia/base/error.h"
 #include "sophia/lora/peft.h"
 #include "sophia/models/weights.h"
+#include "sophia/train/fingerprint.h"
 #include "sophia/train/setup.h"
 
 namespace sophia::train {
@@ -36,10 +37,31 @@ TextEncoder EncoderFor(const models::ModelFiles& files, int64_t vocab) {
   }
 }
 
+// All transfers are under way before the first is waited for.
+HostArrays ToHost(const std::vector<const pjrt::Buffer*>& buffers) {
+  HostArrays arrays;
+  std::vector<pjrt::Event> events;
+  for (const pjrt::Buffer* buffer : buffers) {
+    arrays.emplace_back(static_cast<size_t>(buffer->shape().bytes()));
+    events.push_back(buffer->ToHostAsync(arrays.back()));
+  }
+  for (const pjrt::Event& event : events) event.Await();
+  return arrays;
+}
+
+std::vector<const pjrt::Buffer*> Trainable(const std::vector<nn::ParamSpec>& specs,
+                                           const std::vector<pjrt::Buffer>& parameters) {
+  std::vector<const pjrt::Buffer*> trainable;
+  for (size_t i = 0; i < specs.size(); ++i) {
+    if (specs[i].trainable) trainable.push_back(&parameters[i]);
+  }
+  return trainable;
+}
+
 }  // namespace
 
 TrainingRun::TrainingRun(TrainOptions options, TrainEnvironment environment,
-                         std::vector<std::string> norm_groups)
+                         std::vector<std::string> norm_groups, const Checkpoint* checkpoint)
     : options_(std::move(options)),
       environment_(std::move(environment)),
       norm_groups_(std::move(norm_groups)),
@@ -51,11 +73,20 @@ TrainingRun::TrainingRun(TrainOptions options, TrainEnvironment environment,
   plan_ = BuildModel(options_, files_);
   dataset_ = LoadDataset(options_.data, EncoderFor(files_, plan_->model->sizes().vocab),
                          options_.max_length);
+  identity_ = {.model_sha256 = Fingerprint(files_),
+               .data_sha256 = Fingerprint(dataset_),
+               .examples = static_cast<int64_t>(dataset_.examples.size()),
+               .options = options_.ToJson()};
+  if (checkpoint != nullptr) checkpoint->CheckBelongsTo(identity_);
   shape_ = ShapeFor(dataset_, options_.batch, options_.gradient_accumulation_steps);
   loader_ = std::make_unique<BatchLoader>(dataset_, shape_, options_.shuffle, options_.seed);
   total_steps_ = TotalSteps(options_, *loader_);
+  if (checkpoint != nullptr) {
+    loader_->Seek(checkpoint->data());
+    done_ = checkpoint->step();
+  }
   Compile();
-  LoadWeights();
+  LoadWeights(checkpoint);
 }
 
 void TrainingRun::Compile() {
@@ -73,19 +104,24 @@ void TrainingRun::Compile() {
   malloc_trim(0);
 }
 
-void TrainingRun::LoadWeights() {
+void TrainingRun::LoadWeights(const Checkpoint* checkpoint) {
   const Clock::time_point start = Clock::now();
   const pjrt::Device device = environment_.device();
   parameters_ = models::LoadParameters(files_, plan_->specs(), device, options_.seed);
-  if (!options_.init_adapter.empty()) {
-    lora::LoadAdapter(options_.init_adapter, plan_->specs(), device, parameters_);
+  if (checkpoint != nullptr) {
+    checkpoint->Load(plan_->specs(), slots_, device, parameters_, state_);
+  } else {
+    if (!options_.init_adapter.empty()) {
+      lora::LoadAdapter(options_.init_adapter, plan_->specs(), device, parameters_);
+    }
+    for (const optim::Slot& slot : slots_) {
+      const std::vector<float> values(static_cast<size_t>(slot.shape.elements()),
+                                      static_cast<float>(slot.initial_value));
+      state_.push_back(pjrt::Buffer::FromHost(device, slot.shape, values));
+    }
   }
-  for (const optim::Slot& slot : slots_) {
-    const std::vector<float> values(static_cast<size_t>(slot.shape.elements()),
-                                    static_cast<float>(slot.initial_value));
-    state_.push_back(pjrt::Buffer::FromHost(device, slot.shape, values));
-  }
-  state_.push_back(pjrt::Buffer::FromHost(device, {DType::kS32, {}}, std::vector<int32_t>{0}));
+  state_.push_back(pjrt::Buffer::FromHost(device, {DType::kS32, {}},
+                                          std::vector<int32_t>{static_cast<int32_t>(done_)}));
   seed_.push_back(pjrt::Buffer::FromHost(device, {DType::kU64, {}},
                                          std::vector<uint64_t>{options_.seed << 32}));
   malloc_trim(0);
@@ -116,6 +152,7 @@ StepMetrics TrainingRun::Step(const Batch& batch) {
   for (pjrt::Buffer& buffer : state_) buffer = std::move(results[next++]);
   const auto scalar = [&] { return static_cast<double>(results[next++].ToVector<float>()[0]); };
   StepMetrics metrics{.step = ++done_};
+  metrics.epoch = Epoch();
   metrics.loss = scalar();
   metrics.grad_norm = scalar();
   metrics.learning_rate = scalar();
@@ -125,8 +162,26 @@ StepMetrics TrainingRun::Step(const Batch& batch) {
   return metrics;
 }
 
+double TrainingRun::Epoch() const {
+  return static_cast<double>(done_) / static_cast<double>(loader_->steps_per_epoch());
+}
+
+RunState TrainingRun::State() const {
+  std::vector<const pjrt::Buffer*> buffers = Trainable(plan_->specs(), parameters_);
+  const auto trainable = static_cast<int64_t>(buffers.size());
+  for (size_t i = 0; i < slots_.size(); ++i) buffers.push_back(&state_[i]);
+  HostArrays arrays = ToHost(buffers);
+  RunState state{.step = done_, .epoch = Epoch(), .data = loader_->position()};
+  state.optimizer.assign(std::make_move_iterator(arrays.begin() + trainable),
+                         std::make_move_iterator(arrays.end()));
+  arrays.resize(static_cast<size_t>(trainable));
+  state.trainable = std::move(arrays);
+  return state;
+}
+
 void TrainingRun::SaveAdapter(const std::filesystem::path& folder) const {
-  lora::SaveAdapter(folder, options_.lora, plan_->specs(), parameters_, options_.model.string());
+  lora::SaveAdapter(folder, options_.lora, plan_->specs(),
+                    ToHost(Trainable(plan_->specs(), parameters_)), options_.model.string());
 }
 
 }  // namespace sophia::train

@@ -9,6 +9,7 @@
 #include "sophia/models/model_plan.h"
 #include "sophia/runtime/program.h"
 #include "sophia/train/batches.h"
+#include "sophia/train/checkpoint.h"
 #include "sophia/train/options.h"
 #include "sophia/train/step.h"
 
@@ -17,6 +18,7 @@ namespace sophia::train {
 // What one optimiser step reports.
 struct StepMetrics {
   int64_t step = 0;      // from 1
+  double epoch = 0;      // passes through the data so far
   double loss = 0;       // mean over the step's trained tokens
   double grad_norm = 0;  // before clipping
   double learning_rate = 0;
@@ -33,11 +35,15 @@ struct StepMetrics {
 class TrainingRun {
  public:
   // Checks the adapter, reads data, compiles the step, then loads the weights. Throws Error for bad
-  // input.
+  // input. With `checkpoint` the run goes on from there; it must be of a run like this one.
   TrainingRun(TrainOptions options, TrainEnvironment environment,
-              std::vector<std::string> norm_groups = {});
+              std::vector<std::string> norm_groups = {}, const Checkpoint* checkpoint = nullptr);
 
   int64_t total_steps() const { return total_steps_; }
+  int64_t done() const { return done_; }
+  const TrainOptions& options() const { return options_; }
+  const RunIdentity& identity() const { return identity_; }
+  const std::vector<optim::Slot>& slots() const { return slots_; }
   const Dataset& dataset() const { return dataset_; }
   const BatchShape& shape() const { return shape_; }
   const Program& program() const { return *program_; }
@@ -50,11 +56,14 @@ class TrainingRun {
   Batch NextBatch() { return loader_->Next(); }
   // One optimiser step on `batch`.
   StepMetrics Step(const Batch& batch);
+  // The state after the last step.
+  RunState State() const;
   void SaveAdapter(const std::filesystem::path& folder) const;
 
  private:
   void Compile();
-  void LoadWeights();
+  void LoadWeights(const Checkpoint* checkpoint);
+  double Epoch() const;
 
   TrainOptions options_;
   TrainEnvironment environment_;
@@ -62,6 +71,7 @@ class TrainingRun {
   models::ModelFiles files_;
   std::unique_ptr<models::ModelPlan> plan_;
   Dataset dataset_;
+  RunIdentity identity_;
   BatchShape shape_;
   std::unique_ptr<BatchLoader> loader_;
   int64_t total_steps_ = 0;

@@ -1,63 +1,22 @@
 #include "sophia/train/trainer.h"
 
+#include <unistd.h>
+
 #include <cmath>
-#include <fstream>
 
 #include "sophia/base/error.h"
-#include "sophia/base/file.h"
-#include "sophia/base/json.h"
 #include "sophia/base/strings.h"
+#include "sophia/train/checkpoint_saver.h"
+#include "sophia/train/interrupt.h"
+#include "sophia/train/metrics_log.h"
+#include "sophia/train/output_folder.h"
 #include "sophia/train/progress.h"
 
 namespace sophia::train {
 namespace {
 
-// The output folder, made before the work starts so that a bad place is known at once, and removed
-// again if nothing came to be written into it.
-class NewFolder {
- public:
-  explicit NewFolder(const std::filesystem::path& path)
-      : path_(path), existed_(std::filesystem::exists(path)) {
-    MakeWritableFolder(path);
-  }
-  ~NewFolder() {
-    std::error_code ignored;
-    if (!existed_ && std::filesystem::is_empty(path_, ignored)) {
-      std::filesystem::remove(path_, ignored);
-    }
-  }
-  NewFolder(const NewFolder&) = delete;
-  NewFolder& operator=(const NewFolder&) = delete;
-
- private:
-  std::filesystem::path path_;
-  bool existed_;
-};
-
-// metrics.jsonl, one line a step, flushed so that it can be followed.
-class MetricsFile {
- public:
-  explicit MetricsFile(const std::filesystem::path& path)
-      : path_(path), stream_(path, std::ios::trunc) {
-    if (!stream_) Fail(path.string(), "expected a file that can be written, got none");
-  }
-
-  void Write(const StepMetrics& metrics) {
-    stream_ << Dump(Json{{"step", metrics.step},
-                         {"loss", metrics.loss},
-                         {"grad_norm", metrics.grad_norm},
-                         {"learning_rate", metrics.learning_rate},
-                         {"tokens_per_second", metrics.tokens_per_second()}})
-            << std::endl;
-    if (!stream_) Fail(path_.string(), "expected to write a line, got: write failed");
-  }
-
- private:
-  std::filesystem::path path_;
-  std::ofstream stream_;
-};
-
-void Describe(const TrainingRun& run, std::FILE* console) {
+void Describe(const TrainingRun& run, const std::optional<Checkpoint>& checkpoint,
+              std::FILE* console) {
   if (console == nullptr) return;
   int64_t frozen = 0;
   int64_t trainable = 0;
@@ -77,43 +36,76 @@ void Describe(const TrainingRun& run, std::FILE* console) {
              program.from_cache() ? "loaded from cache" : "compiled", program.compile_seconds(),
              HumanBytes(static_cast<double>(memory.argument)),
              HumanBytes(static_cast<double>(memory.temp)));
+  if (checkpoint) {
+    fmt::print(console, "resume: {} of {} steps are done in {}\n", run.done(), run.total_steps(),
+               checkpoint->folder().string());
+  }
 }
 
-// A step that is not finite has spoilt the parameters, which are not saved then. metrics.jsonl
-// keeps the steps so far, with null for what is not finite.
-void CheckFinite(const StepMetrics& metrics) {
-  const std::pair<std::string_view, double> values[] = {{"loss", metrics.loss},
-                                                        {"gradient", metrics.grad_norm}};
-  for (const auto& [name, value] : values) {
-    if (std::isfinite(value)) continue;
-    Fail("train", "expected a finite {} at step {}, got {}", name, metrics.step,
-         std::isnan(value) ? std::abs(value) : value);
+// A step that is not finite has spoilt the parameters. What a checkpoint holds was followed by a
+// finite loss.
+void CheckFinite(const StepMetrics& metrics, CheckpointSaver& saver) {
+  const bool has_loss = std::isfinite(metrics.loss);
+  if (has_loss && std::isfinite(metrics.grad_norm)) return;
+  const double value = has_loss ? metrics.grad_norm : metrics.loss;
+  const std::optional<std::filesystem::path>& kept = saver.Finish();
+  Fail("train", "expected a finite {} at step {}, got {}{}", has_loss ? "gradient" : "loss",
+       metrics.step, std::isnan(value) ? std::abs(value) : value,
+       kept ? fmt::format("; the last good state is {}", kept->string()) : "");
+}
+
+// On a terminal it takes the place of the progress bar.
+void Warn(const std::string& text) {
+  fmt::print(stderr, "{}sophia: warning: {}\n", isatty(STDERR_FILENO) == 1 ? "\r\x1b[K" : "", text);
+}
+
+// Steps until the end or a signal. `result` gets what the steps say.
+void RunSteps(TrainingRun& run, MetricsLog& log, CheckpointSaver& saver, std::FILE* console,
+              TrainResult& result) {
+  const InterruptGuard interrupt;
+  Progress progress(run.done(), run.total_steps(), console);
+  bool log_is_behind = false;
+  while (run.done() < run.total_steps() && interrupt.received() == 0) {
+    const StepMetrics metrics = run.Step(run.NextBatch());
+    const bool written = log.Add(metrics);
+    if (!written && !log_is_behind) {
+      Warn(
+          fmt::format("[{}] expected to write a line, got no space or another fault; the run goes "
+                      "on and tries again",
+                      log.path().string()));
+    }
+    log_is_behind = !written;
+    CheckFinite(metrics, saver);
+    saver.AfterStep(log.rows());
+    progress.Show(metrics);
+    if (result.steps++ == 0) result.first_loss = metrics.loss;
+    result.last_loss = metrics.loss;
+    result.train_seconds += metrics.seconds;
   }
+  progress.Finish();
+  if (run.done() < run.total_steps()) result.signal = interrupt.received();
+  if (result.signal != 0 || saver.saves_at_end()) saver.SaveNow(log.rows());
+  result.checkpoint = saver.Finish();
 }
 
 }  // namespace
 
 TrainResult Train(const TrainOptions& options, const TrainEnvironment& environment,
-                  const std::filesystem::path& out, std::FILE* console) {
-  const NewFolder folder(out);
-  TrainingRun run(options, environment);
-  Describe(run, console);
-  MetricsFile file(out / "metrics.jsonl");
-  Progress progress(run.total_steps(), console);
-  TrainResult result{.steps = run.total_steps(),
-                     .compile_seconds = run.program().compile_seconds(),
-                     .adapter = out};
-  for (int64_t i = 0; i < run.total_steps(); ++i) {
-    const StepMetrics metrics = run.Step(run.NextBatch());
-    file.Write(metrics);
-    CheckFinite(metrics);
-    progress.Show(metrics);
-    if (i == 0) result.first_loss = metrics.loss;
-    result.last_loss = metrics.loss;
-    result.train_seconds += metrics.seconds;
-  }
-  progress.Finish();
-  run.SaveAdapter(out);
+                  const OutputOptions& output, std::FILE* console) {
+  const OutputFolder folder(output);
+  std::optional<Checkpoint> checkpoint;
+  if (folder.checkpoint()) checkpoint.emplace(*folder.checkpoint());
+  TrainingRun run(options, environment, {}, checkpoint ? &*checkpoint : nullptr);
+  Describe(run, checkpoint, console);
+  folder.Clear();
+  MetricsLog log(output.folder / "metrics.jsonl", checkpoint ? checkpoint->MetricsRows() : "");
+  CheckpointSaver saver(run, output, folder.checkpoint(), Warn);
+  TrainResult result{.total_steps = run.total_steps(),
+                     .compile_seconds = run.program().compile_seconds()};
+  RunSteps(run, log, saver, console, result);
+  result.last_step = run.done();
+  log.Finish();
+  if (result.signal == 0) run.SaveAdapter(output.folder);
   return result;
 }
 

@@ -52,7 +52,8 @@ def write_rows(path, *rows):
 
 def training(out, **options):
     """Arguments of a two-step run on the tiny model; options replace or add."""
-    given = {"model": GQA, "data": ROWS, "out": out, "dtype": "f32", "max-steps": 2, **options}
+    given = {"model": GQA, "data": ROWS, "out": out, "dtype": "f32", "max-steps": 2,
+             "save-strategy": "no", **options}
     return ["train", *(text for key, value in given.items() for text in (f"--{key}", value))]
 
 

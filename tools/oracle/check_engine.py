@@ -2,7 +2,8 @@
 """Lets the engine and peft read each other's adapters: check_engine.py [SOPHIA]
 
     continued   `sophia train` goes on from each adapter of tests/fixtures/sft as runs.json says
-    new         `sophia train` starts an adapter, on other bases and with other options
+    new         `sophia train` starts an adapter, on other bases and with other options; transformers
+                reads the trainer_state.json of its checkpoint
     saved       peft saves an adapter, file for file as users find it
     refused     peft saves an adapter whose maths the engine lacks: it must say so
     merged      transformers reads what `sophia merge` writes, and its GGUF file
@@ -19,7 +20,7 @@ import tempfile
 import warnings
 
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, TrainerState
 
 import check_adapter
 import common
@@ -73,7 +74,7 @@ class Engine:
 
     def train(self, base, data, *options):
         self.succeed("train", "--model", common.FIXTURES / base, "--data", common.FIXTURES / data,
-                     "--out", self.adapter, *options)
+                     "--out", self.adapter, "--overwrite-output-dir", *options)
 
     def logits_command(self, base):
         ids = common.FIXTURES / base / "ids.safetensors"
@@ -105,6 +106,9 @@ def check_continued(engine, run):
 def check_new(engine, case):
     base, options = case
     engine.train(base, "sft/rows.jsonl", "--max-steps", 10, "--learning-rate", 0.02, *options)
+    state = TrainerState.load_from_json(engine.adapter / "checkpoint-10" / "trainer_state.json")
+    if (state.global_step, len(state.log_history)) != (10, 10):
+        raise SystemExit(f"trainer_state.json: expected 10 steps, got {state}")
     return engine.compare(base)
 
 

@@ -1,0 +1,29 @@
+"""A tiny run with checkpoints, and how its folder is compared with another's."""
+
+import json
+
+STEPS = 12
+# A constant rate: one program serves runs of any length.
+TINY = {"batch-size": 2, "lora-r": 2, "lora-target-modules": "q_proj,v_proj", "lora-dropout": 0.1,
+        "learning-rate": 0.01, "lr-scheduler-type": "constant", "max-steps": STEPS,
+        "save-strategy": "steps", "save-steps": 4}
+
+
+
+def rows(out):
+    """metrics.jsonl without what the clock says."""
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in line.items() if key != "tokens_per_second"} for line in lines]
+
+
+def checkpoints(out):
+    return sorted((path.name for path in out.glob("*checkpoint*")), key=lambda name: (len(name), name))
+
+
+def assert_same_end(out, reference):
+    last = checkpoints(reference)[-1]
+    for name in ("adapter_model.safetensors", "adapter_config.json", f"{last}/optimizer.safetensors",
+                 f"{last}/adapter_model.safetensors"):
+        assert (out / name).read_bytes() == (reference / name).read_bytes(), name
+    assert rows(out) == rows(reference)
+    assert not list(out.glob("*tmp*"))
