@@ -47,6 +47,7 @@ const std::vector<Domain>& Domains() {
       {"save_steps", "an integer from 1 to 2147483647", {"1", "500"}, {"0", "-1"}},
       {"save_minutes", "a number of at least 0", {"0", "0.5"}, {"-1"}},
       {"save_total_limit", "an integer from 0 to 2147483647", {"0", "2"}, {"-1"}},
+      {"max_shard_size", "a number above 0 and at most 1000000", {"0.5", "5"}, {"0", "2000000"}},
       {"max_new_tokens", "an integer from 1 to 1048576", {"1"}, {"0", "-5"}},
       {"temperature", "a number of at least 0", {"0", "0.7"}, {"-0.1", "nan"}},
       {"top_k", "an integer of at least 0", {"0", "40"}, {"-1", "1.5"}},

@@ -33,7 +33,10 @@ Problem ProblemFor(const Tensor& hidden, const Tensor& head, const Tensor& label
                    const KernelTarget& target, const LinearCrossEntropyOptions& options) {
   const Tensor& scale = options.head_scale;
   const DType dtype = hidden.dtype();
-  if (hidden.rank() != 2 || (dtype != DType::kF32 && dtype != DType::kBF16)) {
+  // Finite differences of the reference need f64.
+  const bool takes = dtype == DType::kF32 || dtype == DType::kBF16 ||
+                     (dtype == DType::kF64 && target.mode == pallas::Mode::kReference);
+  if (hidden.rank() != 2 || !takes) {
     Fail("linear_cross_entropy", "expected hidden states f32 or bf16 [N, D], got {}",
          ToString(hidden.shape()));
   }

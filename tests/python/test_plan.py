@@ -39,7 +39,7 @@ def test_a_tpu_that_is_not_here_confirms(config_only):
 
 
 def test_the_early_check_says_what_does_not_fit():
-    length = ("--model", SMOLLM2, "--max-length", 8192, "--batch-size", 4, "--no-confirm")
+    length = ("--model", SMOLLM2, "--max-length", 8192, "--batch-size", 16, "--no-confirm")
     plan = planned(*length)
     assert not plan["fits"] and not plan["confirmed"] and plan["compile_seconds"] is None
     assert plan["peak_bytes"] > plan["limit_bytes"]

@@ -44,4 +44,5 @@ def test_a_run_compiles_one_program(tmp_path):
 def test_every_line_of_metrics_has_the_same_keys(tmp_path):
     output(*training(tmp_path / "out", max_steps=3))
     for row in strict_rows(tmp_path / "out" / "metrics.jsonl"):
-        assert list(row) == ["step", "loss", "grad_norm", "learning_rate", "tokens_per_second"]
+        assert list(row) == ["step", "epoch", "loss", "grad_norm", "learning_rate",
+                             "tokens_per_second"]
