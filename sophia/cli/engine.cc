@@ -29,8 +29,6 @@ std::string DeviceName(const pjrt::Client& client, size_t index) {
   return fmt::format("{}:{}", client.platform_name(), index);
 }
 
-bool KeepsPacked(const Values& values) { return values.Text("quant") == "auto"; }
-
 DType DTypeOf(const Values& values) { return *DTypeFromName(values.Text("dtype")); }
 
 LoadedModel::LoadedModel(const Values& values)
@@ -41,13 +39,13 @@ LoadedModel::LoadedModel(const Values& values)
   const DType dtype = DTypeOf(values);
   if (adapter_.empty()) {
     auto policy = std::make_unique<nn::ParamPolicy>(dtype);
-    if (KeepsPacked(values)) policy->set_packing(files_.PackingRule());
+    policy->set_packing(files_.PackingRule(values.Text("quant")));
     plan_ = std::make_unique<models::ModelPlan>(files_.config(), files_.config_name(),
                                                 std::move(policy));
     return;
   }
   auto policy = std::make_unique<lora::LoraPolicy>(dtype, lora::ReadAdapterConfig(adapter_));
-  if (KeepsPacked(values)) policy->set_packing(files_.PackingRule());
+  policy->set_packing(files_.PackingRule(values.Text("quant")));
   const lora::LoraPolicy& lora_policy = *policy;
   plan_ =
       std::make_unique<models::ModelPlan>(files_.config(), files_.config_name(), std::move(policy));

@@ -32,8 +32,6 @@ std::string DeviceName(const pjrt::Client& client, size_t index);
 
 // The type of --dtype.
 DType DTypeOf(const Values& values);
-// Whether --quant keeps the packed weights of a GGUF file packed.
-bool KeepsPacked(const Values& values);
 
 // A model with the adapter of --adapter, for running it.
 class LoadedModel {

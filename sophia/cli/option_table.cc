@@ -34,6 +34,11 @@ constexpr Range kEpochs = {.low = 0, .high = 1e6, .low_open = true};
 constexpr Range kShareBelowAll = {.low = 0, .high = 1, .high_open = true};
 constexpr Range kShareAboveNone = {.low = 0, .high = 1, .low_open = true};
 
+constexpr std::string_view kQuants = "auto|none|nf4|int8|int4|int4_g32|int4_g128";
+constexpr std::string_view kQuantHelp =
+    "of linear weights. auto: as packed in the GGUF file; none: unpacked once; else quantised on "
+    "load, int4 in groups of 64";
+
 constexpr auto kOptions = std::to_array<OptionSpec>({
     {kTraining, kModel, "config", "", kText, "FILE.yaml", "",
      "these options as keys of a YAML file; flags win over it"},
@@ -167,10 +172,8 @@ constexpr auto kOptions = std::to_array<OptionSpec>({
      "bf16", "of the base model; adapters are f32"},
     {kLogits, kMachine, "dtype", "torch_dtype", kText, "f32|bf16|float32|bfloat16", "f32",
      "of the base model; adapters are f32"},
-    {kTraining, kMachine, "quant", "", kText, "auto|none", "auto",
-     "auto: keep the packed linear weights of a GGUF file packed; none: unpack them once"},
-    {kTalking | kLogits, kMachine, "quant", "", kText, "auto|none", "none",
-     "auto: keep the packed linear weights of a GGUF file packed; none: unpack them once"},
+    {kTraining, kMachine, "quant", "", kText, kQuants, "auto", kQuantHelp},
+    {kTalking | kLogits, kMachine, "quant", "", kText, kQuants, "none", kQuantHelp},
     {kRunning, kMachine, "device", "", kText, "cpu|tpu|cuda[:N]", "cpu",
      "where to run; tpu:1 is the second TPU of those that `sophia doctor` lists"},
     {kRunning | kDoctor | kPlan, kMachine, "plugin", "", kText, "FILE.so", "",

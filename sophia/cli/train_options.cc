@@ -61,7 +61,7 @@ train::TrainOptions TrainOptionsFrom(const Values& values) {
     CheckAgainstAdapter(values, lora::ReadAdapterConfig(options.init_adapter));
   }
   options.dtype = DTypeOf(values);
-  options.packed = KeepsPacked(values);
+  options.quant = values.Text("quant");
   options.lora = {.rank = values.Integer("lora_r"),
                   .alpha = values.Number("lora_alpha"),
                   .dropout = values.Number("lora_dropout"),

@@ -74,7 +74,7 @@ std::vector<Tensor> Backward(const KernelTarget& target, const GluOptions& optio
   const DType dtype = in[0].dtype();
   const RowBlocks blocks =
       PlanRows("glu_backward", rows, columns, target,
-               {.bytes = 5 * ByteSize(dtype, 1), .block_rows = options.block_rows});
+               {.bytes = 5 * ByteSize(dtype, 1), .rows = {options.block_rows}});
   pallas::KernelSpec spec = RowSpec("glu_backward", blocks, 3, {dtype, dtype});
   spec.cost_estimate = pallas::CostEstimate{.flops = 12 * rows * columns,
                                             .transcendentals = rows * columns,
@@ -100,7 +100,7 @@ Tensor GatedLinearUnit(const Tensor& gate, const Tensor& up, const KernelTarget&
   const DType dtype = gate.dtype();
   const RowBlocks blocks =
       PlanRows("glu", rows.dim(0), rows.dim(1), target,
-               {.bytes = 3 * ByteSize(dtype, 1), .block_rows = options.block_rows});
+               {.bytes = 3 * ByteSize(dtype, 1), .rows = {options.block_rows}});
   pallas::KernelSpec spec = RowSpec("glu", blocks, 2, {dtype});
   const int64_t elements = rows.shape().elements();
   spec.cost_estimate = pallas::CostEstimate{.flops = 4 * elements,

@@ -28,23 +28,27 @@ pallas::BlockSpec RowBlocks::spec() const {
           }};
 }
 
+int64_t PlanBlockRows(std::string_view kernel, int64_t rows, int64_t row_bytes,
+                      const KernelTarget& target, const BlockRowOptions& options) {
+  const int64_t step = options.step;
+  if (options.block_rows < 0 || options.block_rows % step != 0) {
+    Fail(kernel, "expected block_rows in multiples of {}, got {}", step, options.block_rows);
+  }
+  if (options.block_rows > 0) return options.block_rows;
+  const int64_t budget = Info(target.chip.value_or(pallas::Chip::kV2)).vmem_default / 2;
+  const int64_t fit = std::min(budget / (2 * row_bytes), kMaxRows) / step * step;
+  return std::min(std::max(fit, step), RoundUp(rows, step));
+}
+
 RowBlocks PlanRows(std::string_view kernel, int64_t rows, int64_t columns,
                    const KernelTarget& target, const RowBlockOptions& options) {
-  RowBlocks blocks{.rows = rows,
-                   .columns = columns,
-                   .block_rows = options.block_rows,
-                   .block_columns = options.whole_rows ? columns : std::min(columns, kMaxColumns),
-                   .step = options.step};
-  if (blocks.block_rows == 0) {
-    const int64_t budget = Info(target.chip.value_or(pallas::Chip::kV2)).vmem_default / 2;
-    const int64_t row = 2 * options.bytes * RoundUp(blocks.block_columns, kLanes);
-    const int64_t fit = std::min(budget / row, kMaxRows) / options.step * options.step;
-    blocks.block_rows = std::min(std::max(fit, options.step), RoundUp(rows, options.step));
-  }
-  if (blocks.block_rows < 0 || blocks.block_rows % options.step != 0) {
-    Fail(kernel, "expected block_rows in multiples of {}, got {}", options.step, blocks.block_rows);
-  }
-  return blocks;
+  const int64_t block_columns = options.whole_rows ? columns : std::min(columns, kMaxColumns);
+  const int64_t row_bytes = options.bytes * RoundUp(block_columns, kLanes);
+  return {.rows = rows,
+          .columns = columns,
+          .block_rows = PlanBlockRows(kernel, rows, row_bytes, target, options.rows),
+          .block_columns = block_columns,
+          .step = options.rows.step};
 }
 
 pallas::KernelSpec RowSpec(std::string name, const RowBlocks& blocks, size_t inputs,
@@ -68,6 +72,10 @@ void ForRowSteps(const RowBlocks& blocks, const std::function<void(const pallas:
   }
   pallas::For(0, blocks.block_rows / blocks.step,
               [&](const pallas::Val& i) { body(pallas::Ds(i * blocks.step, blocks.step)); });
+}
+
+pallas::Val FirstRow(const RowBlocks& blocks, const pallas::Ds& rows) {
+  return pallas::ProgramId(0) * blocks.block_rows + rows.start;
 }
 
 Tensor AsRows(const Tensor& x) { return Reshape(x, {-1, x.dim(-1)}); }

@@ -23,13 +23,20 @@ struct RowBlocks {
   pallas::BlockSpec spec() const;
 };
 
-struct RowBlockOptions {
-  int64_t bytes = 0;        // of one element in all operands and results that are blocked
-  bool whole_rows = false;  // a program sees all columns
-  int64_t block_rows = 0;   // 0: as many as half of the chip's VMEM holds twice, at most 512
+struct BlockRowOptions {
+  int64_t block_rows = 0;  // 0: as many as half of the chip's VMEM holds twice, at most 512
   int64_t step = 16;
 };
-// Throws Error unless block_rows is a multiple of the step.
+// Rows of a block, of which one takes row_bytes in all operands and results. Throws Error unless it
+// is a multiple of the step.
+int64_t PlanBlockRows(std::string_view kernel, int64_t rows, int64_t row_bytes,
+                      const KernelTarget& target, const BlockRowOptions& options);
+
+struct RowBlockOptions {
+  int64_t bytes = 0;        // of one element in all operands and results
+  bool whole_rows = false;  // a program sees all columns, else at most 2048
+  BlockRowOptions rows = {};
+};
 RowBlocks PlanRows(std::string_view kernel, int64_t rows, int64_t columns,
                    const KernelTarget& target, const RowBlockOptions& options);
 
@@ -39,6 +46,8 @@ pallas::KernelSpec RowSpec(std::string name, const RowBlocks& blocks, size_t inp
 
 // Calls body for each step of rows of a block.
 void ForRowSteps(const RowBlocks& blocks, const std::function<void(const pallas::Ds& rows)>& body);
+// The array's row at which a step of the running program starts: s32 scalar.
+pallas::Val FirstRow(const RowBlocks& blocks, const pallas::Ds& rows);
 
 // [..., columns] as [rows, columns].
 Tensor AsRows(const Tensor& x);

@@ -4,6 +4,7 @@
 #include "sophia/io/gguf.h"
 #include "sophia/io/safetensors.h"
 #include "sophia/models/gguf_llama.h"
+#include "sophia/quant/quantise.h"
 
 namespace sophia::models {
 namespace fs = std::filesystem;
@@ -59,51 +60,67 @@ std::optional<int64_t> ModelFiles::PairedHeads(const std::string& path) const {
                           config_name());
 }
 
-nn::PackingRule ModelFiles::PackingRule() const {
-  if (!is_gguf_) return nullptr;
-  return [this](const nn::ParamSpec& spec) -> const quant::PackedFormat* {
-    const quant::PackedFormat* format = nullptr;
-    for (const int64_t layer : spec.PresentLayers()) {
-      const io::TensorInfo* info = tensors_->Find(NameOf(spec, layer));
-      if (info == nullptr || info->shape.dims != spec.dims) return nullptr;
-      const quant::PackedFormat* found = quant::FindPackedFormat(info->storage);
-      if (found == nullptr || (format != nullptr && found != format)) return nullptr;
-      format = found;
-    }
-    return quant::CanPack(*format, spec.dims) ? format : nullptr;
+const quant::PackedFormat* ModelFiles::StoredFormat(const nn::ParamSpec& spec) const {
+  const quant::PackedFormat* format = nullptr;
+  for (const int64_t layer : spec.PresentLayers()) {
+    const io::TensorInfo* info = tensors_->Find(NameOf(spec, layer));
+    if (info == nullptr || info->shape.dims != spec.dims) return nullptr;
+    const quant::PackedFormat* found = quant::FindPackedFormat(info->storage);
+    if (found == nullptr || (format != nullptr && found != format)) return nullptr;
+    format = found;
+  }
+  return quant::CanPack(*format, spec.dims) ? format : nullptr;
+}
+
+nn::PackingRule ModelFiles::PackingRule(const std::string& quant) const {
+  if (quant == "none" || (quant == "auto" && !is_gguf_)) return nullptr;
+  if (quant == "auto") return [this](const nn::ParamSpec& spec) { return StoredFormat(spec); };
+  const quant::PackedFormat* format = quant::FindPackedFormat(quant);
+  if (format == nullptr || format->block_bytes > 0) {
+    Fail("quant", "expected auto, none or a format that weights are quantised to, got '{}'", quant);
+  }
+  return [format](const nn::ParamSpec& spec) {
+    quant::CheckCanPack(*format, spec.dims, spec.path);
+    return format;
   };
 }
 
 void ModelFiles::Read(const nn::ParamSpec& spec, int64_t layer, std::span<std::byte> out) const {
-  if (spec.packed.format != nullptr) return ReadPacked(spec, layer, out);
+  SOPHIA_CHECK(spec.packed.format == nullptr, "{} is packed", spec.path);
+  ReadAs(spec, layer, {spec.dtype, spec.dims}, out);
+}
+
+void ModelFiles::ReadAs(const nn::ParamSpec& spec, int64_t layer, const Shape& shape,
+                        std::span<std::byte> out) const {
   const std::string name = NameOf(spec, layer);
   const io::TensorInfo& info = tensors_->Get(name);
-  if (info.shape.dims != spec.dims) {
-    Fail(tensors_->path().string(), "expected '{}' of sizes {}, got {}", name, ToString(spec.dims),
+  if (info.shape.dims != shape.dims) {
+    Fail(tensors_->path().string(), "expected '{}' of sizes {}, got {}", name, ToString(shape.dims),
          ToString(info.shape.dims));
   }
-  tensors_->Read(name, spec.dtype, out);
+  tensors_->Read(name, shape.dtype, out);
   if (const std::optional<int64_t> heads = PairedHeads(spec.path)) {
-    UnpairRows(out, *heads, out.size() / static_cast<size_t>(spec.dims[0]));
+    UnpairRows(out, *heads, out.size() / static_cast<size_t>(shape.dims[0]));
   }
 }
 
-void ModelFiles::ReadPacked(const nn::ParamSpec& spec, int64_t layer,
-                            std::span<std::byte> out) const {
-  const std::string name = NameOf(spec, layer);
-  const nn::PackedArray& packed = spec.packed;
-  const Dims& dims = packed.unpacked.dims;
-  const auto pack = [&](std::span<const std::byte> blocks) {
-    quant::PackPart(*packed.format, packed.part, dims, blocks, out,
-                    fmt::format("{}: {}", tensors_->path().string(), name));
-  };
+void ModelFiles::ReadPacked(const nn::ParamSpec& first, int64_t layer, quant::PartBytes out) const {
+  const std::string name = NameOf(first, layer);
+  const quant::PackedFormat& format = *first.packed.format;
+  const Dims& dims = first.packed.unpacked.dims;
+  const std::string where = fmt::format("{}: {}", tensors_->path().string(), name);
+  if (format.block_bytes == 0) {
+    std::vector<float> values(static_cast<size_t>(Product(dims)));
+    ReadAs(first, layer, {DType::kF32, dims}, std::as_writable_bytes(std::span(values)));
+    return quant::Quantise(format, dims, values, out, where);
+  }
   const std::span<const std::byte> stored = tensors_->Stored(name);
-  if (const std::optional<int64_t> heads = PairedHeads(spec.path)) {
+  if (const std::optional<int64_t> heads = PairedHeads(first.path)) {
     std::vector<std::byte> rows(stored.begin(), stored.end());
     UnpairRows(rows, *heads, rows.size() / static_cast<size_t>(dims[0]));
-    pack(rows);
+    quant::PackBlocks(format, dims, rows, out, where);
   } else {
-    pack(stored);
+    quant::PackBlocks(format, dims, stored, out, where);
   }
   tensors_->Release(name);
 }

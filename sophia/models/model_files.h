@@ -34,10 +34,15 @@ class ModelFiles {
   // Reads one layer of an array as `spec` describes it into `out`. Throws Error when the file's
   // tensor is missing or has another shape.
   void Read(const nn::ParamSpec& spec, int64_t layer, std::span<std::byte> out) const;
+  // The same for a packed parameter: all its arrays, `first` and those behind it. Weights that the
+  // file does not hold in that format are quantised.
+  void ReadPacked(const nn::ParamSpec& first, int64_t layer, quant::PartBytes out) const;
 
-  // Keeps weights packed whose tensors are stored in one packed format in all layers; of folders
-  // none. Valid as long as this object stays where it is.
-  nn::PackingRule PackingRule() const;
+  // How --quant keeps weights. "none": as they are; "auto": packed if their tensors are stored in
+  // one packed format in all layers, of folders none; else the name of a format that weights are
+  // quantised to, whose rule throws Error for sizes that do not allow it. Valid as long as this
+  // object stays where it is.
+  nn::PackingRule PackingRule(const std::string& quant) const;
 
  private:
   ModelFiles() = default;
@@ -45,7 +50,10 @@ class ModelFiles {
   std::string NameOf(const nn::ParamSpec& spec, int64_t layer) const;
   // Heads whose rows a GGUF file keeps in pairs; nothing for other tensors.
   std::optional<int64_t> PairedHeads(const std::string& path) const;
-  void ReadPacked(const nn::ParamSpec& spec, int64_t layer, std::span<std::byte> out) const;
+  // As Read, for sizes and a type of its own.
+  void ReadAs(const nn::ParamSpec& spec, int64_t layer, const Shape& shape,
+              std::span<std::byte> out) const;
+  const quant::PackedFormat* StoredFormat(const nn::ParamSpec& spec) const;
 
   std::filesystem::path path_;
   Json config_;

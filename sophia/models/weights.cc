@@ -30,21 +30,35 @@ class HostArray {
   std::shared_ptr<void> data_;
 };
 
-pjrt::Buffer LoadParameter(const ModelFiles& files, const nn::ParamSpec& spec,
-                           const pjrt::Device& device) {
-  const Shape shape = spec.shape();
-  const HostArray host(static_cast<size_t>(shape.bytes()));
-  const int64_t layers = std::max<int64_t>(spec.layers, 1);
-  const size_t layer_bytes = host.bytes().size() / static_cast<size_t>(layers);
-  for (int64_t layer = 0; layer < layers; ++layer) {
-    files.Read(spec, layer,
-               host.bytes().subspan(static_cast<size_t>(layer) * layer_bytes, layer_bytes));
+// The buffers of one parameter: of one array, or of all parts of a packed one.
+std::vector<pjrt::Buffer> LoadParameter(const ModelFiles& files,
+                                        std::span<const nn::ParamSpec> arrays,
+                                        const pjrt::Device& device) {
+  std::vector<HostArray> hosts;
+  for (const nn::ParamSpec& spec : arrays) {
+    hosts.emplace_back(static_cast<size_t>(spec.shape().bytes()));
   }
-  pjrt::Buffer buffer = pjrt::Buffer::FromHost(
-      device, shape, host.bytes(),
-      {.semantics = pjrt::HostSemantics::kZeroCopy, .keep_alive = host.owner()});
-  buffer.Await();
-  return buffer;
+  const auto layers = static_cast<size_t>(std::max<int64_t>(arrays[0].layers, 1));
+  for (size_t layer = 0; layer < layers; ++layer) {
+    std::vector<std::span<std::byte>> slices;
+    for (const HostArray& host : hosts) {
+      const size_t bytes = host.bytes().size() / layers;
+      slices.push_back(host.bytes().subspan(layer * bytes, bytes));
+    }
+    if (arrays[0].packed.format == nullptr) {
+      files.Read(arrays[0], static_cast<int64_t>(layer), slices[0]);
+    } else {
+      files.ReadPacked(arrays[0], static_cast<int64_t>(layer), slices);
+    }
+  }
+  std::vector<pjrt::Buffer> buffers;
+  for (size_t i = 0; i < arrays.size(); ++i) {
+    buffers.push_back(pjrt::Buffer::FromHost(
+        device, arrays[i].shape(), hosts[i].bytes(),
+        {.semantics = pjrt::HostSemantics::kZeroCopy, .keep_alive = hosts[i].owner()}));
+    buffers.back().Await();
+  }
+  return buffers;
 }
 
 }  // namespace
@@ -69,9 +83,14 @@ std::vector<pjrt::Buffer> LoadParameters(const ModelFiles& files,
                                          const std::vector<nn::ParamSpec>& specs,
                                          const pjrt::Device& device, uint64_t seed) {
   std::vector<pjrt::Buffer> buffers;
-  for (const nn::ParamSpec& spec : specs) {
+  while (buffers.size() < specs.size()) {
+    const nn::ParamSpec& spec = specs[buffers.size()];
     if (spec.init == nn::ParamInit::kCheckpoint) {
-      buffers.push_back(LoadParameter(files, spec, device));
+      const size_t arrays = spec.packed.format == nullptr ? 1 : spec.packed.format->parts.size();
+      for (pjrt::Buffer& buffer :
+           LoadParameter(files, std::span(specs).subspan(buffers.size(), arrays), device)) {
+        buffers.push_back(std::move(buffer));
+      }
     } else {
       SOPHIA_CHECK(spec.dtype == DType::kF32, "initial values of {}", Name(spec.dtype));
       buffers.push_back(pjrt::Buffer::FromHost(device, spec.shape(), InitialValues(spec, seed)));

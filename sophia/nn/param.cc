@@ -6,6 +6,7 @@
 #include "sophia/base/error.h"
 #include "sophia/base/strings.h"
 #include "sophia/graph/ops/gather_ops.h"
+#include "sophia/quant/unpack.h"
 
 namespace sophia::nn {
 

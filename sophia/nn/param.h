@@ -47,7 +47,7 @@ struct ParamSpec {
   Shape shape() const;
   // The path of one layer's tensor.
   std::string PathOf(int64_t layer) const;
-  // The path, with the part of a packed parameter: "….q_proj.weight/quants".
+  // The path, with the part of a packed parameter: "….q_proj.weight/codes".
   std::string name() const;
   // Numbers that the array adds to the model; the first part of a packed parameter counts all.
   int64_t parameters() const;

@@ -10,50 +10,73 @@
 
 namespace sophia::quant {
 
-// One of the arrays that a packed weight is kept in. A weight [rows, in] in blocks of `block`
-// elements gives an array [rows, in / block, per_block]; nibbles give u8 [rows / 2, …]: byte row r
-// holds row r in its low and row r + rows / 2 in its high halves, so that unpacking runs along
-// whole blocks.
-struct PackedPart {
-  std::string_view name;
-  DType dtype;
-  int64_t per_block;  // elements of each block, nibbles counted singly
-  int64_t offset;     // of the part's first byte in a block of the file
-  // 0: bytes as they lie in the block. Else 4-bit elements: of each 2 * nibble_run, element i is in
-  // the low half of byte i and element i + nibble_run in its high half.
-  int64_t nibble_run = 0;
+// What the codes of a packed weight stand for, before the scale.
+enum class Coding : uint8_t {
+  kInt8,   // s8 itself
+  kUint4,  // 0 … 15
+  kInt4,   // the nibble less 8
+  kNf4,    // Nf4Table()
 };
 
-// A way to keep weights in device memory at a few bits an element.
+enum class PartKind : uint8_t {
+  kCodes,
+  kScales,
+  kMinima,  // added to the scaled codes
+  // Double-quantised scales: table[code] · absmax[code's place / 256] + offset, see nf4.h.
+  kScaleCodes,
+  kScaleAbsmax,
+  kScaleOffset,
+};
+
+// One of the arrays that a packed weight is kept in.
+struct PackedPart {
+  std::string_view name;
+  PartKind kind;
+  DType dtype;
+  int64_t offset = 0;  // of the part's first byte in a block of a GGUF file
+};
+
+// A way to keep weights [rows, in] in device memory at a few bits an element. With groups along the
+// input, arrays are stored input-major, [in, rows], so that a product x·Wᵀ reads them as they lie
+// and a scale covers whole rows of codes. Nibbles are two rows of a panel of P = PanelRows(in) rows
+// in one byte: byte row p·P/2 + r holds row p·P + r in its low and row p·P + P/2 + r in its high
+// half, so that unpacking moves whole rows.
+//   kCodes: u8 [in / 2, rows], s8 [in, rows], or s8 [rows, in] when a scale covers a whole row
+//   kScales, kMinima: [in / group, rows], or [rows] when they cover a whole row
+//   kScaleCodes: u8 [n, 256], kScaleAbsmax: f32 [n]; a code for each group, rows first, zeros at
+//   the end; kScaleOffset: f32 [1]
 struct PackedFormat {
-  std::string_view name;  // as io::Storage calls the blocks of a file: "Q4_1"
-  int64_t block;          // elements, along the last dimension
-  int64_t block_bytes;    // in the file
+  std::string_view name;  // as io::Storage calls the blocks of a file: "Q4_1"; or as --quant: "nf4"
+  Coding coding;
+  int64_t group;        // elements along the input that share a scale; 0: all of a row
+  int64_t block_bytes;  // of a group in a GGUF file; 0: no file holds this, it is made on load
   std::vector<PackedPart> parts;
-  // The f32 values [..., block] from the parts' elements, in the order of `parts`, each
-  // [..., per_block] in its own type.
-  Tensor (*values)(std::span<const Tensor> parts);
+
+  bool has_nibbles() const { return coding != Coding::kInt8; }
+  bool input_major() const { return group > 0; }
 };
 
 std::span<const PackedFormat> PackedFormats();
-// nullptr when blocks of that name have no packed form.
+// nullptr when there is no format of that name.
 const PackedFormat* FindPackedFormat(std::string_view name);
 
-// Whether a weight of sizes `dims` can be kept so: [rows, in] in whole blocks, and an even number
-// of rows for nibbles.
+// Rows of `in` that one panel of nibbles has: the largest power of two up to 64 that divides it.
+int64_t PanelRows(int64_t in);
+
+// Whether a weight of sizes `dims` can be kept so: [rows, in] in whole groups.
 bool CanPack(const PackedFormat& format, const Dims& dims);
+// Throws Error naming `where` when it cannot, with the formats of the same width that can.
+void CheckCanPack(const PackedFormat& format, const Dims& dims, std::string_view where);
+
 // The sizes of one part of a weight that can be packed.
 Dims PartDims(const PackedFormat& format, size_t part, const Dims& dims);
 
-// Copies one part out of a weight's blocks as they lie in a file into `out`, of PartDims. Throws
-// Error naming `where` for sizes that cannot be packed or do not fit the bytes.
-void PackPart(const PackedFormat& format, size_t part, const Dims& dims,
-              std::span<const std::byte> blocks, std::span<std::byte> out, std::string_view where);
+// The host arrays of all parts, in the order of `parts`, of PartDims.
+using PartBytes = std::span<const std::span<std::byte>>;
 
-// The weight [rows, in] in `dtype`: bit for bit what reading the file as `dtype` gives.
-Tensor Unpack(const PackedFormat& format, std::span<const Tensor> parts, DType dtype);
-// Its rows at `ids`, integers [...] -> [..., in], without unpacking others.
-Tensor UnpackRows(const PackedFormat& format, std::span<const Tensor> parts, const Tensor& ids,
-                  DType dtype);
+// Packs a weight's blocks as they lie in a GGUF file. Throws Error naming `where` for sizes that
+// cannot be packed or do not fit the bytes.
+void PackBlocks(const PackedFormat& format, const Dims& dims, std::span<const std::byte> blocks,
+                PartBytes out, std::string_view where);
 
 }  // namespace sophia::quant

@@ -41,7 +41,7 @@ Json TrainOptions::ToJson() const {
   Json targets;
   std::visit([&](const auto& given) { targets = given; }, lora.targets);
   return {{"dtype", Name(dtype)},
-          {"quant", packed ? "auto" : "none"},
+          {"quant", quant},
           {"lora_r", lora.rank},
           {"lora_alpha", lora.alpha},
           {"lora_dropout", lora.dropout},

@@ -23,7 +23,7 @@ struct TrainOptions {
   std::filesystem::path data;               // JSON lines, see io::ParseRow
   std::filesystem::path init_adapter = {};  // start from this adapter; it also gives `lora`
   DType dtype = DType::kBF16;               // of base weights and activations
-  bool packed = true;                       // keep linear weights in the packed form of a GGUF file
+  std::string quant = "auto";               // how linear weights are kept, see ModelFiles
   lora::LoraConfig lora = {.rank = 16, .alpha = 32};
 
   OptimizerKind optimizer = OptimizerKind::kAdamW;

@@ -7,7 +7,7 @@ namespace sophia::train {
 std::unique_ptr<models::ModelPlan> BuildModel(const TrainOptions& options,
                                               const models::ModelFiles& files) {
   auto policy = std::make_unique<lora::LoraPolicy>(options.dtype, options.lora);
-  if (options.packed) policy->set_packing(files.PackingRule());
+  policy->set_packing(files.PackingRule(options.quant));
   const lora::LoraPolicy& lora_policy = *policy;
   auto plan =
       std::make_unique<models::ModelPlan>(files.config(), files.config_name(), std::move(policy));

@@ -32,10 +32,14 @@ struct KernelCase {
 };
 
 // One function a kernel, defined in NAME_cases.cc.
-std::vector<KernelCase> AttentionCases();  // the reference, for many scores
+std::vector<KernelCase> AttentionCases();
+std::vector<KernelCase> DropoutCases();
 std::vector<KernelCase> FlashCases();
 std::vector<KernelCase> GluCases();
 std::vector<KernelCase> LinearCrossEntropyCases();
+std::vector<KernelCase> QuantMatMulCases();
+std::vector<KernelCase> RmsNormCases();
+std::vector<KernelCase> RotaryCases();
 
 std::vector<KernelCase> AllCases();
 

@@ -3,9 +3,12 @@ case's name decides. Each takes the case's inputs and returns the list of its ou
 jax.vjp's."""
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.extend.random import threefry2x32_p
 
 F32 = jnp.float32
 
@@ -42,18 +45,107 @@ def linear_cross_entropy(hidden, head, labels, scale=None, *, soft_cap=0.0):
         logits = soft_cap * jnp.tanh(logits / soft_cap)
     picked = jnp.take_along_axis(jax.nn.log_softmax(logits), jnp.maximum(labels, 0)[:, None], axis=1)
     return [jnp.where(labels >= 0, -picked[:, 0], 0)]
+def rms_norm(x, weight, *, eps=0.01, offset=0.0):
+    wide = x.astype(F32)
+    root = jnp.sqrt(jnp.mean(wide**2, axis=-1, keepdims=True) + eps)
+    return [(wide / root * (offset + weight.astype(F32))).astype(x.dtype)]
+
+
+def add_rms_norm(x, residual, weight, **options):
+    return [*rms_norm(x + residual, weight, **options), x + residual]
+
+
+def rotary(q, k, positions, *, interleaved=False):
+    def rotate(x):
+        size = x.shape[-1]
+        frequencies = jnp.asarray(10000.0 ** (-np.arange(0, size, 2) / size), F32)
+        turns = jnp.exp(1j * (positions.astype(F32)[..., None, None] * frequencies))
+        shape = (*x.shape[:-1], size // 2, 2) if interleaved else (*x.shape[:-1], 2, size // 2)
+        axis = -1 if interleaved else -2
+        real, imaginary = (jnp.take(x.astype(F32).reshape(shape), i, axis) for i in range(2))
+        turned = (real + 1j * imaginary) * turns
+        return jnp.stack([turned.real, turned.imag], axis).reshape(x.shape).astype(x.dtype)
+
+    return [rotate(q), rotate(k)]
+
+
+def dropout(x, key, *, rate):
+    """Threefry as JAX itself has it; rows 8 apart share a hash, 16 bits each."""
+    columns = x.shape[-1]
+    rows = x.size // columns
+    row, column = jnp.arange(rows)[:, None], jnp.arange(columns)[None, :]
+    counter = jnp.broadcast_arrays(row // 32 * 8 + row % 8, column)
+    words = threefry2x32_p.bind(*key.astype(jnp.uint32), *(x.astype(jnp.uint32) for x in counter))
+    quarter = row // 8 % 4
+    number = jnp.where(quarter < 2, *words) >> (16 * (quarter % 2)).astype(jnp.uint32) & 0xFFFF
+    keep = (number < round((1 - rate) * 65536)).reshape(x.shape)
+    return [jnp.where(keep, x.astype(F32) * F32(1 / (1 - rate)), 0).astype(x.dtype)]
+NF4 = jnp.array([-1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635,
+                 -0.18477343022823334, -0.09105003625154495, 0.0, 0.07958029955625534, 0.16093020141124725,
+                 0.24611230194568634, 0.33791524171829224, 0.44070982933044434, 0.5626170039176941,
+                 0.7229568362236023, 1.0], F32)  # fmt: skip
+
+
+def dynamic_map():
+    """bitsandbytes' signed 8-bit map (https://arxiv.org/abs/1511.04561), rising."""
+    positive = []
+    for i in range(7):
+        edges = jnp.linspace(0.1, 1, 2**i + 1)
+        positive.append(10.0 ** (i - 6) * (edges[:-1] + edges[1:]) / 2)
+    positive = jnp.concatenate(positive)
+    return jnp.concatenate([-positive[::-1], jnp.zeros(1), positive, jnp.ones(1)])
+
+
+def quant_matmul(x, codes, *scales, table=None, zero=0, group=64, scale_type=jnp.bfloat16):
+    """x·Wᵀ. codes: nibbles in panels [in / 2, rows] unless int8, [rows, in], or with groups [in, rows]."""
+    codes = jnp.asarray(codes).astype(jnp.int32)
+    if not group:
+        weight = codes * scales[0][:, None]
+        return [(x.astype(F32) @ weight.T.astype(x.dtype).astype(F32)).astype(x.dtype)]
+    rows = codes.shape[1]
+    if table is not None or zero is not None:
+        half = math.gcd(2 * codes.shape[0], 64) // 2
+        pairs = codes.reshape(-1, 1, half, rows)
+        codes = jnp.concatenate([pairs & 15, pairs >> 4], axis=1).reshape(-1, rows)
+    values = codes.astype(F32) - (zero or 0) if table is None else table[codes]
+    if table is not None:
+        quantised = dynamic_map()[jnp.asarray(scales[0]).astype(jnp.int32)] * scales[1][:, None]
+        groups = codes.shape[0] // group
+        scale = (quantised.reshape(-1)[: rows * groups] + scales[2]).reshape(rows, groups).T
+    else:
+        scale = scales[0].astype(scale_type).astype(F32)
+    weight = values * jnp.repeat(scale, group, axis=0)
+    if table is None and len(scales) > 1:
+        weight = weight + jnp.repeat(scales[1].astype(scale_type).astype(F32), group, axis=0)
+    return [(x.astype(F32) @ weight.astype(x.dtype).astype(F32)).astype(x.dtype)]
 
 
 REFERENCES = {
     "attention": functools.partial(attention, soft_cap=0.5),
+    "dropout_tenth": functools.partial(dropout, rate=0.1),
+    "dropout_half": functools.partial(dropout, rate=0.5),
+    "dropout_none": functools.partial(dropout, rate=0.0),
     "flash": attention,
     "flash_all_keys": functools.partial(attention, causal=False),
     "flash_window": functools.partial(attention, window=100),
     "flash_soft_cap": functools.partial(attention, soft_cap=0.5),
     "glu_silu": gated,
+    "quant_matmul_nf4": functools.partial(quant_matmul, table=NF4),
+    "quant_matmul_int8": functools.partial(quant_matmul, group=0),
+    "quant_matmul_int4_g64": functools.partial(quant_matmul, zero=8),
+    "quant_matmul_int4_g32": functools.partial(quant_matmul, zero=8, group=32),
+    "quant_matmul_int4_g128": functools.partial(quant_matmul, zero=8, group=128),
+    "quant_matmul_q4_1": functools.partial(quant_matmul, group=32, scale_type=jnp.float16),
+    "quant_matmul_q8_0": functools.partial(quant_matmul, group=32, zero=None, scale_type=jnp.float16),
     "glu_gelu": functools.partial(gated, activation=functools.partial(jax.nn.gelu, approximate=False)),
     "glu_gelu_tanh": functools.partial(gated, activation=functools.partial(jax.nn.gelu, approximate=True)),
     "linear_cross_entropy": linear_cross_entropy,
     "linear_cross_entropy_s8_head_soft_cap": functools.partial(linear_cross_entropy, soft_cap=5.0),
     "linear_cross_entropy_soft_cap": functools.partial(linear_cross_entropy, soft_cap=5.0),
+    "rmsnorm": rms_norm,
+    "rmsnorm_offset": functools.partial(rms_norm, offset=1.0),
+    "rmsnorm_add": add_rms_norm,
+    "rmsnorm_add_offset": functools.partial(add_rms_norm, offset=1.0),
+    "rotary": rotary,
+    "rotary_pairs": functools.partial(rotary, interleaved=True),
 }

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Writes every folder of tests/fixtures: make_fixtures.py [PART...]
 
-Parts: tokenizer, weights, jinja, llama, sft, generate, smollm2, chats (default: all, in this order). A second
-run, also on another processor, writes the same bytes.
+Parts: tokenizer, weights, quant, jinja, llama, sft, generate, smollm2, chats (default: all, in this order).
+A second run, also on another processor, writes the same bytes.
 """
 
 import os
@@ -18,6 +18,7 @@ import common
 import generation
 import jinja_fixtures
 import llama_cases
+import quant_fixtures
 import sft
 import smollm2
 import tokenizer_fixtures
@@ -26,6 +27,7 @@ import weight_fixtures
 PARTS = {
     "tokenizer": tokenizer_fixtures,
     "weights": weight_fixtures,
+    "quant": quant_fixtures,
     "jinja": jinja_fixtures,
     "llama": llama_cases,
     "sft": sft,
