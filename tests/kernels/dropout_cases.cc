@@ -17,7 +17,7 @@ KernelCase CaseOf(const std::string& name, const Shape& x, const DropoutOptions&
               [options](std::span<const Tensor> in, const KernelTarget& target) {
                 return std::vector{Dropout(in[0], in[1], target, options)};
               },
-          .tolerance = 0};
+          .tolerance = 1e-6};
 }
 
 }  // namespace
