@@ -98,7 +98,9 @@ def test_cases_equal_jax(folder, cases):
         assert set(wanted) == {name for name in tensors if not name.startswith("in/")}, case["name"]
         largest = max(float(jnp.max(jnp.abs(x.astype(jnp.float32)))) for x in wanted.values())
         for name, want in wanted.items():
-            wrong = mistakes(tensors[name], want.astype(jnp.float32), case["tolerance"], largest)
+            # The cotangents come from two libraries' sines.
+            tolerance = max(case["tolerance"], 1e-6) if name.startswith("grad/") else case["tolerance"]
+            wrong = mistakes(tensors[name], want.astype(jnp.float32), tolerance, largest)
             if wrong:
                 failures.append(f"{case['name']} {name}: {wrong}")
     assert not failures, "\n".join(failures)
@@ -153,7 +155,6 @@ MUTATIONS = [
 ]
 # (kernel, pattern) that a kernel computes the same without, and why.
 HARMLESS = {
-    ("dropout", r"arith\.addi"): "the offset of the only block of columns is 0",
     ("rotary", r"value = dense<([1-9])"): "a remainder has the sign of what is divided",
 }
 
