@@ -101,11 +101,11 @@ Tensor Drop(const Tensor& rows, const Tensor& key, const KernelTarget& target,
       StoreRows(r.out[0], at, pallas::Select(bits < Threshold(options.rate), scaled, 0.0));
     });
   };
-  const auto reference = [&](std::span<const Tensor> in) {
+  pallas::CallOptions call = CallOf(target);
+  call.reference = [&](std::span<const Tensor> in) {
     return Reference(in[0], Reshape(in[1], {2}), options.rate);
   };
-  return pallas::PallasCall(spec, body, {rows, Reshape(key, {1, 2})},
-                            {.mode = target.mode, .chip = target.chip, .reference = reference})[0];
+  return pallas::PallasCall(spec, body, {rows, Reshape(key, {1, 2})}, call)[0];
 }
 
 }  // namespace

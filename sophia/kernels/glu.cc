@@ -87,8 +87,7 @@ std::vector<Tensor> Backward(const KernelTarget& target, const GluOptions& optio
       StoreRows(r.out[1], at, out * Activate(options.activation, gate));
     });
   };
-  return pallas::PallasCall(spec, body, {in[0], in[1], grad},
-                            {.mode = target.mode, .chip = target.chip});
+  return pallas::PallasCall(spec, body, {in[0], in[1], grad}, CallOf(target));
 }
 
 }  // namespace
@@ -119,9 +118,10 @@ Tensor GatedLinearUnit(const Tensor& gate, const Tensor& up, const KernelTarget&
   const auto vjp = [target, options](std::span<const Tensor> in, std::span<const Tensor> grads) {
     return Backward(target, options, in, grads[0]);
   };
-  const Tensor out = pallas::PallasCall(
-      spec, body, {rows, AsRows(up)},
-      {.mode = target.mode, .chip = target.chip, .reference = reference, .vjp = vjp})[0];
+  pallas::CallOptions call = CallOf(target);
+  call.reference = reference;
+  call.vjp = vjp;
+  const Tensor out = pallas::PallasCall(spec, body, {rows, AsRows(up)}, call)[0];
   return Reshape(out, gate.dims());
 }
 

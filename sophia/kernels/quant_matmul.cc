@@ -183,8 +183,8 @@ Tensor Call(const Product& p, const Tensor& x, const PackedTensors& w, const Ker
   if (vmem > ChipOf(target).vmem_default) {
     spec.vmem_limit_bytes = std::min(vmem, ChipOf(target).vmem_max);
   }
-  return pallas::PallasCall(spec, [&](const KernelRefs& r) { Body(p, target, r); }, operands.inputs,
-                            {.mode = target.mode, .chip = target.chip})[0];
+  return pallas::PallasCall(
+      spec, [&](const KernelRefs& r) { Body(p, target, r); }, operands.inputs, CallOf(target))[0];
 }
 
 }  // namespace

@@ -63,7 +63,7 @@ std::vector<Tensor> Forward(const Addends& addends, const Tensor& weight,
   };
   std::vector<Tensor> inputs = addends;
   inputs.push_back(WeightRow(weight));
-  return pallas::PallasCall(spec, body, inputs, {.mode = target.mode, .chip = target.chip});
+  return pallas::PallasCall(spec, body, inputs, CallOf(target));
 }
 
 // Which rows of a step are rows of the array: bool [step, columns].
@@ -116,8 +116,7 @@ std::vector<Tensor> Backward(const Tensor& x, const Tensor& weight, const Tensor
   std::vector<Tensor> inputs = {x, grad};
   if (sum_grad.defined()) inputs.push_back(sum_grad);
   inputs.push_back(WeightRow(weight));
-  std::vector<Tensor> grads =
-      pallas::PallasCall(spec, body, inputs, {.mode = target.mode, .chip = target.chip});
+  std::vector<Tensor> grads = pallas::PallasCall(spec, body, inputs, CallOf(target));
   if (o.weight_gradient) grads[1] = Sum(grads[1], Dims{0, 1});
   return grads;
 }
