@@ -116,9 +116,7 @@ void InspectAdapter(const fs::path& path, bool all) {
   PrintLine("alpha", fmt::format("{} (scale {:g}{})", config.alpha, config.scale(),
                                  config.rs_lora ? ", rank-stabilised" : ""));
   PrintLine("dropout", fmt::format("{}", config.dropout));
-  const auto* names = std::get_if<std::vector<std::string>>(&config.targets);
-  PrintLine("targets",
-            names != nullptr ? Join(*names, ", ") : std::get<std::string>(config.targets));
+  PrintLine("targets", lora::TargetsText(config.targets));
   PrintTensors(io::SafetensorsFile(path / "adapter_model.safetensors"), all);
 }
 

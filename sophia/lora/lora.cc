@@ -76,6 +76,11 @@ bool EndsWithModule(const std::string& path, const std::string& name) {
 
 }  // namespace
 
+std::string TargetsText(const Targets& targets) {
+  const auto* names = std::get_if<std::vector<std::string>>(&targets);
+  return names != nullptr ? Join(*names, ", ") : std::get<std::string>(targets);
+}
+
 double LoraConfig::scale() const {
   const auto r = static_cast<double>(rank);
   return rs_lora ? alpha / std::sqrt(r) : alpha / r;

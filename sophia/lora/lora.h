@@ -17,6 +17,8 @@ inline constexpr const char* kSavedBranch = "lora";
 // whole path or its end after a dot; or a regular expression of Python for the whole path; or
 // "all-linear".
 using Targets = std::variant<std::vector<std::string>, std::string>;
+// For people: names separated by commas, or the expression.
+std::string TargetsText(const Targets& targets);
 
 // Low-rank adaptation (https://arxiv.org/abs/2106.09685): y + scale · B·A·x.
 struct LoraConfig {

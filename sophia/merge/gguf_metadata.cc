@@ -29,13 +29,11 @@ models::LlamaConfig ConfigOf(const MergedModel& model) {
 
 std::vector<io::GgufEntry> FromConfig(const MergedModel& model) {
   const models::LlamaConfig c = ConfigOf(model);
-  const fs::path& path = model.files().path();
-  const std::string name = (path.has_filename() ? path : path.parent_path()).filename().string();
   const auto count = [](int64_t value) { return io::GgufCount(static_cast<uint64_t>(value)); };
   std::vector<io::GgufEntry> entries = {
       {"general.architecture", io::GgufText("llama")},
       {"general.type", io::GgufText("model")},
-      {"general.name", io::GgufText(name)},
+      {"general.name", io::GgufText(model.name())},
       {"llama.block_count", count(c.layers)},
       {"llama.context_length", count(c.max_positions)},
       {"llama.embedding_length", count(c.d_model)},
@@ -53,9 +51,9 @@ std::vector<io::GgufEntry> FromConfig(const MergedModel& model) {
     entries.push_back({"llama.rope.scaling.type", io::GgufText("linear")});
     entries.push_back({"llama.rope.scaling.factor", io::GgufNumber(c.rope.factor)});
   }
-  if (fs::exists(path / "tokenizer.json")) {
+  if (fs::exists(model.files().path() / "tokenizer.json")) {
     for (io::GgufEntry& entry :
-         io::GgufTokenizerEntries(io::GgufTokenizerFromFolder(path, c.vocab))) {
+         io::GgufTokenizerEntries(io::GgufTokenizerFromFolder(model.files().path(), c.vocab))) {
       entries.push_back(std::move(entry));
     }
   }

@@ -14,21 +14,11 @@ namespace {
 
 constexpr const char* kRopeDivisors = "rope_freqs.weight";
 
-// Heads whose rows GGUF keeps in pairs, or 0.
-int64_t PairedHeads(const Json& config, std::string_view name, std::string_view where) {
-  if (name.find("q_proj") != std::string_view::npos) {
-    return Require<int64_t>(config, "num_attention_heads", where);
-  }
-  if (name.find("k_proj") == std::string_view::npos) return 0;
-  return FindOr<int64_t>(config, "num_key_value_heads",
-                         Require<int64_t>(config, "num_attention_heads", where), where);
-}
-
 void PairHeads(const models::ModelFiles& files, std::string_view name, int64_t rows,
                std::vector<float>& values) {
-  const int64_t heads = PairedHeads(files.config(), name, files.config_name());
-  if (heads == 0) return;
-  models::PairRows(std::as_writable_bytes(std::span(values)), heads,
+  const auto heads = models::PairedHeads(files.config(), name, files.config_name());
+  if (!heads) return;
+  models::PairRows(std::as_writable_bytes(std::span(values)), *heads,
                    values.size() * sizeof(float) / static_cast<size_t>(rows));
 }
 
@@ -42,10 +32,10 @@ std::vector<std::byte> Encoded(const std::vector<float>& values, const std::stri
 
 // The adapter's name of a factor as llama.cpp calls it: "blk.0.attn_q.weight.lora_a".
 std::string AdapterTensorName(std::string_view name) {
-  constexpr std::string_view kPrefix = "base_model.model.";
+  const size_t prefix = lora::AdapterModule("").size();
   const bool is_a = name.ends_with(".lora_A.weight");
-  const std::string_view module = name.substr(
-      kPrefix.size(), name.size() - kPrefix.size() - std::string_view(".lora_A.weight").size());
+  const std::string_view module =
+      name.substr(prefix, name.size() - prefix - std::string_view(".lora_A.weight").size());
   return models::LlamaGgufName(std::string(module) + ".weight") + (is_a ? ".lora_a" : ".lora_b");
 }
 

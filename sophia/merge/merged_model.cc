@@ -45,6 +45,11 @@ MergedModel::MergedModel(const std::filesystem::path& model, const std::filesyst
   }
 }
 
+std::string MergedModel::name() const {
+  const std::filesystem::path& path = files_.path();
+  return (path.has_filename() ? path : path.parent_path()).filename().string();
+}
+
 std::vector<float> MergedModel::Read(size_t index) const {
   const Weight& weight = weights_[index];
   const Place& place = places_[index];

@@ -27,6 +27,8 @@ class MergedModel {
   MergedModel(const std::filesystem::path& model, const std::filesystem::path& adapter);
 
   const models::ModelFiles& files() const { return files_; }
+  // The base model's, by its path.
+  std::string name() const;
   const std::optional<lora::LoraConfig>& lora() const { return lora_; }
   const std::vector<Weight>& weights() const { return weights_; }
   // Row-major f32 values of one weight.

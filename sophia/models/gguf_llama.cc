@@ -161,6 +161,15 @@ std::string LlamaGgufName(std::string_view path) {
   Fail("GGUF", "expected the name of a Llama tensor, got '{}'", path);
 }
 
+std::optional<int64_t> PairedHeads(const Json& config, std::string_view path,
+                                   std::string_view where) {
+  const auto has = [&](std::string_view part) { return path.find(part) != std::string_view::npos; };
+  if (!has("self_attn.q_proj") && !has("self_attn.k_proj")) return std::nullopt;
+  const auto heads = Require<int64_t>(config, "num_attention_heads", where);
+  if (has("self_attn.q_proj")) return heads;
+  return FindOr<int64_t>(config, "num_key_value_heads", heads, where);
+}
+
 void UnpairRows(std::span<std::byte> rows, int64_t heads, size_t row_bytes) {
   MoveRows(rows, heads, row_bytes, false);
 }

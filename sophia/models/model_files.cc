@@ -51,13 +51,9 @@ std::string ModelFiles::NameOf(const nn::ParamSpec& spec, int64_t layer) const {
   return is_gguf_ ? LlamaGgufName(path) : path;
 }
 
-std::optional<int64_t> ModelFiles::PairedHeads(const std::string& path) const {
+std::optional<int64_t> ModelFiles::StoredPairs(const std::string& path) const {
   if (!is_gguf_) return std::nullopt;
-  const bool is_q = path.find("self_attn.q_proj") != std::string::npos;
-  const bool is_k = path.find("self_attn.k_proj") != std::string::npos;
-  if (!is_q && !is_k) return std::nullopt;
-  return Require<int64_t>(config_, is_q ? "num_attention_heads" : "num_key_value_heads",
-                          config_name());
+  return PairedHeads(config_, path, config_name());
 }
 
 const quant::PackedFormat* ModelFiles::StoredFormat(const nn::ParamSpec& spec) const {
@@ -99,7 +95,7 @@ void ModelFiles::ReadAs(const nn::ParamSpec& spec, int64_t layer, const Shape& s
          ToString(info.shape.dims));
   }
   tensors_->Read(name, shape.dtype, out);
-  if (const std::optional<int64_t> heads = PairedHeads(spec.path)) {
+  if (const std::optional<int64_t> heads = StoredPairs(spec.path)) {
     UnpairRows(out, *heads, out.size() / static_cast<size_t>(shape.dims[0]));
   }
 }
@@ -115,7 +111,7 @@ void ModelFiles::ReadPacked(const nn::ParamSpec& first, int64_t layer, quant::Pa
     return quant::Quantise(format, dims, values, out, where);
   }
   const std::span<const std::byte> stored = tensors_->Stored(name);
-  if (const std::optional<int64_t> heads = PairedHeads(first.path)) {
+  if (const std::optional<int64_t> heads = StoredPairs(first.path)) {
     std::vector<std::byte> rows(stored.begin(), stored.end());
     UnpairRows(rows, *heads, rows.size() / static_cast<size_t>(dims[0]));
     quant::PackBlocks(format, dims, rows, out, where);

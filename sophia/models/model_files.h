@@ -49,7 +49,7 @@ class ModelFiles {
   // The file's name for a layer of a parameter.
   std::string NameOf(const nn::ParamSpec& spec, int64_t layer) const;
   // Heads whose rows a GGUF file keeps in pairs; nothing for other tensors.
-  std::optional<int64_t> PairedHeads(const std::string& path) const;
+  std::optional<int64_t> StoredPairs(const std::string& path) const;
   // As Read, for sizes and a type of its own.
   void ReadAs(const nn::ParamSpec& spec, int64_t layer, const Shape& shape,
               std::span<std::byte> out) const;
