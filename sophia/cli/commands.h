@@ -17,5 +17,6 @@ int RunTokenize(const Values& values);
 int RunLogits(const Values& values);
 int RunInspect(const Values& values);
 int RunDoctor(const Values& values);
+int RunKernels(const Values& values);
 
 }  // namespace sophia::cli

@@ -3,6 +3,7 @@
 #include "sophia/base/error.h"
 #include "sophia/base/strings.h"
 #include "sophia/lora/peft.h"
+#include "sophia/models/kernel_choice.h"
 #include "sophia/models/weights.h"
 
 namespace sophia::cli {
@@ -27,6 +28,10 @@ OpenedDevice OpenDevice(const Values& values) {
 
 std::string DeviceName(const pjrt::Client& client, size_t index) {
   return fmt::format("{}:{}", client.platform_name(), index);
+}
+
+std::optional<pallas::Mode> KernelsOf(const Values& values) {
+  return pallas::ModeFromName(values.Text("kernels"));
 }
 
 DType DTypeOf(const Values& values) { return *DTypeFromName(values.Text("dtype")); }
@@ -56,6 +61,7 @@ LoadedModel::LoadedModel(const Values& values)
 void LoadedModel::Load() {
   opened_ = OpenDevice(values_);
   const pjrt::Device& device = opened_->device;
+  plan_->policy->set_kernels(models::KernelsFor(device, KernelsOf(values_)));
   parameters_ = models::LoadParameters(files_, plan_->specs(), device, 0);
   if (!adapter_.empty()) lora::LoadAdapter(adapter_, plan_->specs(), device, parameters_);
   for (pjrt::Buffer& buffer : parameters_) pointers_.push_back(&buffer);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "sophia/cli/options.h"
+#include "sophia/kernels/kernel_target.h"
 #include "sophia/models/model_files.h"
 #include "sophia/models/model_plan.h"
 #include "sophia/pjrt/buffer.h"
@@ -32,6 +33,8 @@ std::string DeviceName(const pjrt::Client& client, size_t index);
 
 // The type of --dtype.
 DType DTypeOf(const Values& values);
+// How --kernels wants kernels traced; nullopt: as suits the device.
+std::optional<pallas::Mode> KernelsOf(const Values& values);
 
 // A model with the adapter of --adapter, for running it.
 class LoadedModel {

@@ -178,12 +178,17 @@ constexpr auto kOptions = std::to_array<OptionSpec>({
      "where to run; tpu:1 is the second TPU of those that `sophia doctor` lists"},
     {kRunning | kDoctor | kPlan, kMachine, "plugin", "", kText, "FILE.so", "",
      "PJRT plugin to use; else $SOPHIA_PJRT_PLUGIN, else a search"},
+    {kRunning | kPlan, kMachine, "kernels", "", kText, "auto|mosaic|interpret|reference", "auto",
+     "TPU kernels, the same kernels interpreted, or plain ops; auto: TPU kernels on a TPU"},
+    {kKernels, kMachine, "chip", "", kText, "v2|v3|v4|v5e|v5p|v6e|tpu7x", "",
+     "of this TPU generation only; --dump takes v5e where nothing is said"},
+    {kKernels, kInput, "dump", "", kText, "NAME", "", "print the Mosaic text of one kernel"},
 
     {kPlan, kPlanning, "topology", "", kText, "NAME", "v5e:1x1",
      "cpu, or a TPU by chip and sizes, such as v5e:1x1 or v5p:2x2x1"},
     {kPlan, kPlanning, "confirm", "", kFlag, "", "true",
      "compile to the end; --no-confirm stops at the compiler's early check of memory"},
-    {kPlan, kPlanning, "json", "", kFlag, "", "false", "print one JSON object"},
+    {kPlan | kKernels, kPlanning, "json", "", kFlag, "", "false", "print one JSON object"},
 });
 
 constexpr bool HasRange(const OptionSpec& spec) {

@@ -33,6 +33,7 @@ enum Command : uint32_t {
   kPlan = 256,
   kMerge = 512,
   kExport = 1024,
+  kKernels = 2048,
 };
 
 enum class OptionType : uint8_t {

@@ -62,6 +62,7 @@ train::TrainOptions TrainOptionsFrom(const Values& values) {
   }
   options.dtype = DTypeOf(values);
   options.quant = values.Text("quant");
+  options.kernels = KernelsOf(values);
   options.lora = {.rank = values.Integer("lora_r"),
                   .alpha = values.Number("lora_alpha"),
                   .dropout = values.Number("lora_dropout"),

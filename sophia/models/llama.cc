@@ -3,6 +3,7 @@
 #include "sophia/graph/ops/creation.h"
 #include "sophia/graph/ops/elementwise.h"
 #include "sophia/graph/ops/shape_ops.h"
+#include "sophia/kernels/glu.h"
 #include "sophia/models/cached_attention.h"
 #include "sophia/nn/attention.h"
 
@@ -10,6 +11,7 @@ namespace sophia::models {
 
 LlamaBlock::LlamaBlock(const nn::ParamScope& scope, const LlamaConfig& c)
     : config(c),
+      kernels(scope.policy().kernels()),
       input_layernorm(scope / "input_layernorm", c.d_model, c.norm_eps),
       q_proj(scope / "self_attn.q_proj", c.d_model, c.heads * c.head_dim,
              {.bias = c.attention_bias}),
@@ -24,22 +26,24 @@ LlamaBlock::LlamaBlock(const nn::ParamScope& scope, const LlamaConfig& c)
       up_proj(scope / "mlp.up_proj", c.d_model, c.d_ff, {.bias = c.mlp_bias}),
       down_proj(scope / "mlp.down_proj", c.d_ff, c.d_model, {.bias = c.mlp_bias}) {}
 
-Tensor LlamaBlock::operator()(const Tensor& x, const nn::RopeTable& rope, const Tensor& positions,
-                              const Tensor& layer, std::optional<KvCache>& cache) const {
+Tensor LlamaBlock::operator()(const Tensor& x, const kernels::RotaryTable& rope,
+                              const Tensor& positions, const Tensor& layer,
+                              std::optional<KvCache>& cache) const {
   const int64_t batch = x.dim(0);
   const int64_t seq = x.dim(1);
   const auto heads = [&](const Tensor& y, int64_t count) {
     return Reshape(y, {batch, seq, count, config.head_dim});
   };
   const Tensor normal = input_layernorm(x);
-  const Tensor q = ApplyRope(heads(q_proj(normal), config.heads), rope);
-  const Tensor k = ApplyRope(heads(k_proj(normal), config.kv_heads), rope);
+  const auto [q, k] = kernels::Rotary(heads(q_proj(normal), config.heads),
+                                      heads(k_proj(normal), config.kv_heads), rope, kernels);
   const Tensor v = heads(v_proj(normal), config.kv_heads);
   const Tensor mixed = cache ? AttendCached(q, k, v, positions, layer, *cache)
-                             : nn::Attend(q, k, v, {.causal = true});
+                             : nn::Attend(q, k, v, {.causal = true}, kernels);
   const Tensor h = x + o_proj(Reshape(mixed, {batch, seq, config.heads * config.head_dim}));
   const Tensor mlp_input = post_attention_layernorm(h);
-  return h + down_proj(nn::Silu(gate_proj(mlp_input)) * up_proj(mlp_input));
+  const Tensor gate = gate_proj(mlp_input);
+  return h + down_proj(kernels::GatedLinearUnit(gate, up_proj(mlp_input), kernels));
 }
 
 Llama::Llama(const nn::ParamScope& scope, LlamaConfig config)
@@ -54,7 +58,8 @@ Llama::Llama(const nn::ParamScope& scope, LlamaConfig config)
 }
 
 ForwardResult Llama::Forward(const ForwardInputs& inputs) const {
-  const nn::RopeTable rope = nn::MakeRopeTable(config_.rope, inputs.positions, config_.head_dim);
+  const kernels::RotaryTable rope =
+      nn::MakeRopeTable(config_.rope, inputs.positions, config_.head_dim);
   std::vector<Tensor> carry = {embed_tokens_(inputs.ids)};
   if (inputs.cache) carry.insert(carry.end(), {inputs.cache->keys, inputs.cache->values});
   const nn::LayerStack::Step last = stack_.Run(

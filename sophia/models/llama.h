@@ -30,10 +30,11 @@ struct LlamaBlock {
   LlamaBlock(const nn::ParamScope& scope, const LlamaConfig& config);
 
   // x: [B, S, D].
-  Tensor operator()(const Tensor& x, const nn::RopeTable& rope, const Tensor& positions,
+  Tensor operator()(const Tensor& x, const kernels::RotaryTable& rope, const Tensor& positions,
                     const Tensor& layer, std::optional<KvCache>& cache) const;
 
   const LlamaConfig& config;
+  const kernels::KernelTarget& kernels;
   nn::RmsNorm input_layernorm;
   nn::Linear q_proj, k_proj, v_proj, o_proj;
   nn::RmsNorm post_attention_layernorm;

@@ -6,11 +6,13 @@
 
 namespace sophia::nn {
 
-Tensor Attend(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options) {
+Tensor Attend(const Tensor& q, const Tensor& k, const Tensor& v, const AttentionOptions& options,
+              const kernels::KernelTarget& target) {
   const kernels::AttentionMask mask{.scale = 1.0 / std::sqrt(static_cast<double>(q.dim(3))),
                                     .causal = options.causal || options.positions.defined(),
                                     .positions = options.positions};
-  return kernels::ReferenceAttention(q, k, v, mask);
+  if (options.positions.defined()) return kernels::ReferenceAttention(q, k, v, mask);
+  return kernels::FlashAttention(q, k, v, target, mask);
 }
 
 }  // namespace sophia::nn

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "sophia/kernels/attention_reference.h"
+#include "sophia/kernels/kernel_target.h"
 
 namespace sophia::nn {
 
@@ -15,8 +16,9 @@ struct AttentionOptions {
 
 // Scaled dot-product attention with grouped queries: https://arxiv.org/abs/1706.03762 and
 // https://arxiv.org/abs/2305.13245. q: [B, Sq, H, D], k and v: [B, Sk, K, D], K divides H
-// -> [B, Sq, H, D] in q's type. Scores and softmax in f32. Differentiable in q, k and v.
+// -> [B, Sq, H, D] in q's type. Scores and softmax in f32. Differentiable in q, k and v. At given
+// positions it is always made of plain ops.
 Tensor Attend(const Tensor& q, const Tensor& k, const Tensor& v,
-              const AttentionOptions& options = {});
+              const AttentionOptions& options = {}, const kernels::KernelTarget& target = {});
 
 }  // namespace sophia::nn

@@ -6,42 +6,38 @@
 #include "sophia/graph/ops/dot_ops.h"
 #include "sophia/graph/ops/elementwise.h"
 #include "sophia/graph/ops/gather_ops.h"
-#include "sophia/graph/ops/reduce_ops.h"
 #include "sophia/graph/ops/shape_ops.h"
 #include "sophia/graph/ops/sort_ops.h"
 #include "sophia/graph/ops/special_ops.h"
+#include "sophia/kernels/rms_norm.h"
 
 namespace sophia::nn {
 
 Linear::Linear(const ParamScope& scope, int64_t in, int64_t out, const LinearOptions& options)
-    : weight_(scope.Declare("weight", {out, in}, {.may_pack = true})) {
+    : policy_(&scope.policy()), weight_(scope.Declare("weight", {out, in}, {.may_pack = true})) {
   if (options.bias) bias_ = scope.Declare("bias", {out});
   extension_ = scope.policy().ExtendLinear(scope, in, out);
 }
 
 Tensor Linear::operator()(const Tensor& x) const {
-  Tensor y = MatMul(x, Convert(weight_.value(), x.dtype()), {.transposed = true});
+  Tensor y = weight_.Multiply(x, policy_->kernels());
   if (bias_.defined()) y = y + Convert(bias_.value(), y.dtype());
   if (extension_ != nullptr) y = extension_->Apply(x, y);
   return CheckpointName(y, kSavedLinear);
 }
 
 RmsNorm::RmsNorm(const ParamScope& scope, int64_t size, double eps)
-    : weight_(scope.Declare("weight", {size})), eps_(eps) {}
+    : policy_(&scope.policy()), weight_(scope.Declare("weight", {size})), eps_(eps) {}
 
 Tensor RmsNorm::operator()(const Tensor& x) const {
-  const Tensor wide = Convert(x, DType::kF32);
-  const Tensor mean = Mean(wide * wide, {-1}, {.keep_dims = true});
-  const Tensor normal = Convert(wide * Rsqrt(mean + eps_), x.dtype());
-  return normal * Convert(weight_.value(), x.dtype());
+  return kernels::RmsNorm(x, weight_.value(), policy_->kernels(),
+                          {.eps = eps_, .weight_gradient = weight_.spec().trainable});
 }
 
 Embedding::Embedding(const ParamScope& scope, int64_t vocab, int64_t size)
     : weight_(scope.Declare("weight", {vocab, size})) {}
 
 Tensor Embedding::operator()(const Tensor& ids) const { return Take(weight_.value(), ids, 0); }
-
-Tensor Silu(const Tensor& x) { return x * Logistic(x); }
 
 Tensor Dropout(const ParamTable& table, const Tensor& x, double rate, size_t place) {
   if (!table.dropout_seed().defined() || rate <= 0) return x;

@@ -13,7 +13,8 @@ struct LinearOptions {
   bool bias = false;
 };
 
-// y = x·Wᵀ + b with weight [out, in] as published, plus what the scope's policy adds.
+// y = x·Wᵀ + b with weight [out, in] as published, plus what the scope's policy adds. Layers
+// compute with the policy's kernels.
 class Linear {
  public:
   Linear(const ParamScope& scope, int64_t in, int64_t out, const LinearOptions& options = {});
@@ -22,12 +23,13 @@ class Linear {
   Tensor operator()(const Tensor& x) const;
 
  private:
+  const ParamPolicy* policy_;
   Param weight_;
   Param bias_;
   std::unique_ptr<LinearExtension> extension_;
 };
 
-// x / sqrt(mean(x²) + eps) · weight, in f32 inside: https://arxiv.org/abs/1910.07467.
+// x / sqrt(mean(x²) + eps) · weight: see the kernel's header.
 class RmsNorm {
  public:
   RmsNorm(const ParamScope& scope, int64_t size, double eps);
@@ -36,6 +38,7 @@ class RmsNorm {
   Tensor operator()(const Tensor& x) const;
 
  private:
+  const ParamPolicy* policy_;
   Param weight_;
   double eps_;
 };
@@ -52,8 +55,6 @@ class Embedding {
  private:
   Param weight_;
 };
-
-Tensor Silu(const Tensor& x);
 
 // Zeroes elements with probability `rate` and scales the others by 1/(1-rate). The identity when
 // the table has no dropout seed. `place` tells uses apart.

@@ -5,7 +5,10 @@
 
 #include "sophia/base/error.h"
 #include "sophia/base/strings.h"
+#include "sophia/graph/ops/dot_ops.h"
 #include "sophia/graph/ops/gather_ops.h"
+#include "sophia/graph/ops/shape_ops.h"
+#include "sophia/kernels/quant_matmul.h"
 #include "sophia/quant/unpack.h"
 
 namespace sophia::nn {
@@ -52,6 +55,14 @@ Tensor Param::value() const {
   const quant::PackedFormat* format = spec().packed.format;
   if (format == nullptr) return table_->value(index_);
   return quant::Unpack(*format, Parts(), spec().packed.unpacked.dtype);
+}
+
+Tensor Param::Multiply(const Tensor& x, const kernels::KernelTarget& target) const {
+  const quant::PackedFormat* format = spec().packed.format;
+  if (format == nullptr) {
+    return MatMul(x, Convert(value(), x.dtype()), {.transposed = true});
+  }
+  return kernels::QuantMatMul(x, *format, Parts(), target);
 }
 
 Tensor Param::Rows(const Tensor& ids) const {

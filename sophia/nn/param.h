@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "sophia/graph/tensor.h"
+#include "sophia/kernels/kernel_target.h"
 #include "sophia/quant/packed_format.h"
 
 namespace sophia::nn {
@@ -66,6 +67,9 @@ class Param {
   const ParamSpec& spec() const;
   // In a layer's body: that layer's slice. A packed parameter is unpacked, to the policy's type.
   Tensor value() const;
+  // x·Wᵀ with W = value() [rows, in] in x's type: x [..., in] -> [..., rows]. A packed W is read
+  // by the target's kernel.
+  Tensor Multiply(const Tensor& x, const kernels::KernelTarget& target) const;
   // value()'s rows at `ids`, integers [...] -> [..., in].
   Tensor Rows(const Tensor& ids) const;
 
@@ -115,7 +119,8 @@ class LinearExtension {
 // How a frozen weight is kept, given its spec as if it were not packed; nullptr: as that says.
 using PackingRule = std::function<const quant::PackedFormat*(const ParamSpec&)>;
 
-// Decisions that models leave open: types and storage of weights, what linear layers carry.
+// Decisions that models leave open: types and storage of weights, what linear layers carry, and
+// which kernels compute.
 class ParamPolicy {
  public:
   explicit ParamPolicy(DType dtype) : dtype_(dtype) {}
@@ -132,9 +137,14 @@ class ParamPolicy {
   void set_packing(PackingRule rule) { packing_ = std::move(rule); }
   const PackingRule& packing() const { return packing_; }
 
+  // For what is traced from now on; plain ops at first.
+  void set_kernels(const kernels::KernelTarget& target) { kernels_ = target; }
+  const kernels::KernelTarget& kernels() const { return kernels_; }
+
  private:
   DType dtype_;
   PackingRule packing_;
+  kernels::KernelTarget kernels_;
 };
 
 struct ParamOptions {

@@ -7,7 +7,6 @@
 #include "sophia/graph/ops/creation.h"
 #include "sophia/graph/ops/elementwise.h"
 #include "sophia/graph/ops/shape_ops.h"
-#include "sophia/graph/ops/slice_ops.h"
 
 namespace sophia::nn {
 namespace {
@@ -42,24 +41,14 @@ std::vector<float> RopeFrequencies(const RopeConfig& config, int64_t head_dim) {
   return frequencies;
 }
 
-RopeTable MakeRopeTable(const RopeConfig& config, const Tensor& positions, int64_t head_dim) {
+kernels::RotaryTable MakeRopeTable(const RopeConfig& config, const Tensor& positions,
+                                   int64_t head_dim) {
   SOPHIA_CHECK(positions.rank() == 2 && head_dim % 2 == 0);
   const Tensor frequencies = ConstantF32({head_dim / 2}, RopeFrequencies(config, head_dim));
   const Tensor at =
       Reshape(Convert(positions, DType::kF32), {positions.dim(0), positions.dim(1), 1, 1});
   const Tensor angles = at * frequencies;
-  return {Cos(angles), Sin(angles)};
-}
-
-Tensor ApplyRope(const Tensor& x, const RopeTable& table) {
-  const int64_t half = x.dim(-1) / 2;
-  const Tensor wide = Convert(x, DType::kF32);
-  const Tensor first = SliceAxis(wide, -1, 0, half);
-  const Tensor second = SliceAxis(wide, -1, half, 2 * half);
-  return Convert(
-      Concatenate({first * table.cos - second * table.sin, second * table.cos + first * table.sin},
-                  -1),
-      x.dtype());
+  return kernels::MakeRotaryTable(Cos(angles), Sin(angles), kernels::RotaryLayout::kHalves);
 }
 
 }  // namespace sophia::nn

@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "sophia/graph/tensor.h"
+#include "sophia/kernels/rotary.h"
 
 namespace sophia::nn {
 
@@ -25,14 +25,9 @@ struct RopeConfig {
 // head_dim / 2 angles a position.
 std::vector<float> RopeFrequencies(const RopeConfig& config, int64_t head_dim);
 
-struct RopeTable {
-  Tensor cos;  // f32 [B, S, 1, head_dim / 2]
-  Tensor sin;
-};
-// positions: s32 [B, S].
-RopeTable MakeRopeTable(const RopeConfig& config, const Tensor& positions, int64_t head_dim);
-
-// Rotates the pairs (i, i + head_dim / 2) of x: [B, S, H, head_dim].
-Tensor ApplyRope(const Tensor& x, const RopeTable& table);
+// The angles of positions, s32 [B, S], for kernels::Rotary, which rotates the pairs
+// (i, i + head_dim / 2).
+kernels::RotaryTable MakeRopeTable(const RopeConfig& config, const Tensor& positions,
+                                   int64_t head_dim);
 
 }  // namespace sophia::nn

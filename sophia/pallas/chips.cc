@@ -13,6 +13,7 @@ constexpr std::array<ChipInfo, 7> kChips = {{
     {.chip = Chip::kV2,
      .name = "v2",
      .topology = "v2:2x2",
+     .kind = "TPU v2",
      .vmem_default = 16 * kMiB,
      .vmem_max = 16 * kMiB,
      .smem = 16 * kKiB,
@@ -27,6 +28,7 @@ constexpr std::array<ChipInfo, 7> kChips = {{
     {.chip = Chip::kV3,
      .name = "v3",
      .topology = "v3:2x2",
+     .kind = "TPU v3",
      .vmem_default = 16 * kMiB,
      .vmem_max = 16 * kMiB,
      .smem = 16 * kKiB,
@@ -41,6 +43,7 @@ constexpr std::array<ChipInfo, 7> kChips = {{
     {.chip = Chip::kV4,
      .name = "v4",
      .topology = "v4:2x2x1",
+     .kind = "TPU v4",
      .vmem_default = 16 * kMiB,
      .vmem_max = 16 * kMiB,
      .smem = kMiB,
@@ -59,6 +62,7 @@ constexpr std::array<ChipInfo, 7> kChips = {{
     {.chip = Chip::kV5e,
      .name = "v5e",
      .topology = "v5e:1x1",
+     .kind = "TPU v5 lite",
      .vmem_default = 16 * kMiB,
      .vmem_max = 128 * kMiB,
      .smem = kMiB,
@@ -81,6 +85,7 @@ constexpr std::array<ChipInfo, 7> kChips = {{
     {.chip = Chip::kV5p,
      .name = "v5p",
      .topology = "v5p:2x2x1",
+     .kind = "TPU v5",
      .vmem_default = 16 * kMiB,
      .vmem_max = 639 * kMiB / 10,
      .smem = kMiB,
@@ -103,6 +108,7 @@ constexpr std::array<ChipInfo, 7> kChips = {{
     {.chip = Chip::kV6e,
      .name = "v6e",
      .topology = "v6e:1x1",
+     .kind = "TPU v6 lite",
      .vmem_default = 32 * kMiB,
      .vmem_max = 1279 * kMiB / 10,
      .smem = kMiB,
@@ -125,6 +131,7 @@ constexpr std::array<ChipInfo, 7> kChips = {{
     {.chip = Chip::kTpu7x,
      .name = "tpu7x",
      .topology = "tpu7x:2x2x1",
+     .kind = "TPU7x",
      .vmem_default = 32 * kMiB,
      .vmem_max = 639 * kMiB / 10,
      .smem = kMiB,
@@ -159,6 +166,13 @@ static_assert(RowsFollowTheEnum());
 std::span<const ChipInfo> AllChips() { return kChips; }
 
 const ChipInfo& Info(Chip chip) { return kChips[static_cast<size_t>(chip)]; }
+
+std::optional<Chip> ChipFromKind(std::string_view kind) {
+  for (const ChipInfo& info : kChips) {
+    if (info.kind == kind) return info.chip;
+  }
+  return std::nullopt;
+}
 
 std::optional<Chip> ChipFromName(std::string_view name) {
   for (const ChipInfo& info : kChips) {

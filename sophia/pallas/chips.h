@@ -15,6 +15,7 @@ struct ChipInfo {
   Chip chip;
   std::string_view name;      // "v5e"
   std::string_view topology;  // libtpu's name of the smallest one
+  std::string_view kind;      // what PJRT calls the device: "TPU v5 lite"
   int64_t vmem_default;       // bytes without vmem_limit_bytes
   int64_t vmem_max;
   int64_t smem;
@@ -39,7 +40,8 @@ struct ChipInfo {
 // All generations, oldest first.
 std::span<const ChipInfo> AllChips();
 const ChipInfo& Info(Chip chip);
-// By name ("v5e"), or nullopt.
+// By name ("v5e") or PJRT's kind of the device, or nullopt.
 std::optional<Chip> ChipFromName(std::string_view name);
+std::optional<Chip> ChipFromKind(std::string_view kind);
 
 }  // namespace sophia::pallas

@@ -1,5 +1,8 @@
 #include "sophia/pallas/pallas_call.h"
 
+#include <algorithm>
+#include <array>
+
 #include "sophia/graph/ops/op_util.h"
 #include "sophia/graph/ops/special_ops.h"
 #include "sophia/pallas/interpret.h"
@@ -7,6 +10,9 @@
 
 namespace sophia::pallas {
 namespace {
+
+// In the order of Mode.
+constexpr std::array<std::string_view, 3> kModeNames = {"mosaic", "interpret", "reference"};
 
 thread_local const CallObserver* observer = nullptr;
 
@@ -36,11 +42,12 @@ CallObserver::CallObserver(Callback callback)
 
 CallObserver::~CallObserver() { observer = previous_; }
 
+std::string_view Name(Mode mode) { return kModeNames[static_cast<size_t>(mode)]; }
+
 std::optional<Mode> ModeFromName(std::string_view name) {
-  if (name == "mosaic") return Mode::kMosaic;
-  if (name == "interpret") return Mode::kInterpret;
-  if (name == "reference") return Mode::kReference;
-  return std::nullopt;
+  const auto* const found = std::ranges::find(kModeNames, name);
+  if (found == kModeNames.end()) return std::nullopt;
+  return static_cast<Mode>(found - kModeNames.begin());
 }
 
 std::vector<Tensor> PallasCall(const KernelSpec& spec, const KernelBody& body,

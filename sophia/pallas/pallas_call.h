@@ -17,6 +17,7 @@ enum class Mode : uint8_t {
   kReference,  // CallOptions::reference in its place
 };
 // "mosaic", "interpret" or "reference".
+std::string_view Name(Mode mode);
 std::optional<Mode> ModeFromName(std::string_view name);
 
 // From the inputs and the cotangents of the outputs to those of the inputs; an undefined Tensor

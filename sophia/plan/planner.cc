@@ -4,6 +4,7 @@
 
 #include "sophia/base/error.h"
 #include "sophia/lora/peft.h"
+#include "sophia/models/kernel_choice.h"
 #include "sophia/train/setup.h"
 
 namespace sophia::plan {
@@ -45,6 +46,7 @@ Plan MakePlan(const PlanRequest& request) {
   if (!options.init_adapter.empty()) options.lora = lora::ReadAdapterConfig(options.init_adapter);
   options.Check();
   const auto model = train::BuildModel(options, files);
+  model->policy->set_kernels(models::KernelsFor(request.target.chip, options.kernels));
   const int64_t positions = model->model->sizes().max_positions;
   if (options.max_length > positions) {
     Fail("max_length", "expected at most the model's {} positions, got {}", positions,

@@ -42,6 +42,7 @@ Json TrainOptions::ToJson() const {
   std::visit([&](const auto& given) { targets = given; }, lora.targets);
   return {{"dtype", Name(dtype)},
           {"quant", quant},
+          {"kernels", kernels ? Name(*kernels) : "auto"},
           {"lora_r", lora.rank},
           {"lora_alpha", lora.alpha},
           {"lora_dropout", lora.dropout},

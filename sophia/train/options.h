@@ -24,6 +24,7 @@ struct TrainOptions {
   std::filesystem::path init_adapter = {};  // start from this adapter; it also gives `lora`
   DType dtype = DType::kBF16;               // of base weights and activations
   std::string quant = "auto";               // how linear weights are kept, see ModelFiles
+  std::optional<pallas::Mode> kernels = std::nullopt;  // nullopt: Mosaic on a TPU, else plain ops
   lora::LoraConfig lora = {.rank = 16, .alpha = 32};
 
   OptimizerKind optimizer = OptimizerKind::kAdamW;

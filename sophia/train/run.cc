@@ -7,6 +7,7 @@
 
 #include "sophia/base/error.h"
 #include "sophia/lora/peft.h"
+#include "sophia/models/kernel_choice.h"
 #include "sophia/models/weights.h"
 #include "sophia/train/fingerprint.h"
 #include "sophia/train/setup.h"
@@ -92,6 +93,7 @@ TrainingRun::TrainingRun(TrainOptions options, TrainEnvironment environment,
 void TrainingRun::Compile() {
   StepOptions step_options = StepOptionsOf(options_, shape_, total_steps_);
   step_options.norm_groups = norm_groups_;
+  plan_->policy->set_kernels(models::KernelsFor(environment_.device(), options_.kernels));
   const StepProgram step = TraceStep(*plan_, step_options);
   slots_ = step.slots;
   program_ = std::make_unique<Program>(

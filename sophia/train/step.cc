@@ -38,7 +38,9 @@ Tensor ScaledLoss(const models::ModelPlan& plan, const StepOptions& options,
   plan.table->set_dropout_seed({});
   Tensor rows = Reshape(hidden, {-1, hidden.dim(-1)});
   if (options.shape.gathers()) rows = Take(rows, micro.positions, 0);
-  return Sum(nn::LinearCrossEntropy(rows, plan.model->Head(), micro.labels)) * scale;
+  return Sum(nn::LinearCrossEntropy(rows, plan.model->Head(), micro.labels,
+                                    plan.policy->kernels())) *
+         scale;
 }
 
 struct LossAndGrads {

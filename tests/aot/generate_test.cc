@@ -30,6 +30,10 @@ class GenerationAheadOfTimeTest : public ::testing::Test {
       models::ModelFiles::Open(SOPHIA_DEPS_DIR "/models/SmolLM2-135M-Instruct.Q4_1.gguf");
   const models::ModelPlan plan_{files_.config(), files_.config_name(),
                                 std::make_unique<nn::ParamPolicy>(DType::kBF16)};
+  void SetUp() override {
+    plan_.policy->set_kernels({.mode = pallas::Mode::kMosaic, .chip = pallas::Chip::kV5e});
+  }
+
   const int64_t cache_bytes_ =
       2 * plan_.model->CacheShape(kSize.batch, kSize.capacity, DType::kBF16).bytes();
 };

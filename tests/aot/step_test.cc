@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "sophia/graph/printer.h"
+#include "sophia/models/kernel_choice.h"
 #include "sophia/models/weights.h"
 #include "sophia/pjrt/test_support.h"
 #include "sophia/runtime/program.h"
@@ -18,9 +19,10 @@ namespace {
 using models::ModelFiles;
 using models::ModelPlan;
 
-ModelPlan PlanOf(const Json& config, DType dtype) {
-  return ModelPlan(config, "test",
-                   std::make_unique<lora::LoraPolicy>(dtype, lora::LoraConfig{.rank = 16}));
+ModelPlan PlanOf(const Json& config, DType dtype, nn::PackingRule packing = nullptr) {
+  auto policy = std::make_unique<lora::LoraPolicy>(dtype, lora::LoraConfig{.rank = 16});
+  policy->set_packing(std::move(packing));
+  return ModelPlan(config, "test", std::move(policy));
 }
 
 StepProgram Trace(const ModelPlan& plan, const BatchShape& shape, const Mesh& mesh = {},
@@ -55,14 +57,34 @@ TEST(AheadOfTimeTest, SmolLm2StepCompilesForV5e) {
              memory.alias);
 }
 
-// The step of a model of `layers` layers of Llama 3 8B's shapes, as text.
+// Of Llama 3 8B's shapes.
+Json ConfigOfDepth(int64_t layers) {
+  return {{"model_type", "llama"},      {"hidden_size", 4096},
+          {"intermediate_size", 14336}, {"num_hidden_layers", layers},
+          {"num_attention_heads", 32},  {"num_key_value_heads", 8},
+          {"vocab_size", 128256},       {"rms_norm_eps", 1e-5},
+          {"rope_theta", 500000.0},     {"max_position_embeddings", 131072}};
+}
+
+TEST(AheadOfTimeTest, QLoraOfEightBillionParametersCompilesForV5eWithKernels) {
+  constexpr int64_t kSeq = 4096;
+  const ModelPlan plan = PlanOf(ConfigOfDepth(32), DType::kBF16, [](const nn::ParamSpec&) {
+    return quant::FindPackedFormat("nf4");
+  });
+  plan.policy->set_kernels(models::KernelsFor(pallas::Chip::kV5e, std::nullopt));
+  const StepProgram step =
+      Trace(plan, {.accumulation = 1, .batch = 1, .seq = kSeq, .loss_positions = kSeq}, {},
+            Remat::Nothing());
+  const auto topology = pjrt::Topology::Create(pjrt::Plugin::Load(pjrt::TpuPlugin()), "v5e:1x1");
+  const pjrt::CompiledMemoryStats memory = CompileAheadOfTime(topology, *step.graph).MemoryStats();
+  // Two bytes for each of the head's and the embedding's numbers, half a byte for the others'.
+  EXPECT_NEAR(static_cast<double>(memory.argument), 2.1e9 + 3.5e9 + 0.7e9, 0.3e9);
+  EXPECT_LT(memory.temp, 2'700'000'000);
+}
+
+// The step of a model of `layers` layers, as text.
 std::string TextOfDepth(int64_t layers) {
-  const Json config = {{"model_type", "llama"},      {"hidden_size", 4096},
-                       {"intermediate_size", 14336}, {"num_hidden_layers", layers},
-                       {"num_attention_heads", 32},  {"num_key_value_heads", 8},
-                       {"vocab_size", 128256},       {"rms_norm_eps", 1e-5},
-                       {"rope_theta", 500000.0},     {"max_position_embeddings", 131072}};
-  const ModelPlan plan = PlanOf(config, DType::kBF16);
+  const ModelPlan plan = PlanOf(ConfigOfDepth(layers), DType::kBF16);
   const StepProgram step =
       Trace(plan, {.accumulation = 1, .batch = 1, .seq = 2048, .loss_positions = 2048});
   return ToStableHlo(*step.graph);

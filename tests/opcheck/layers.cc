@@ -60,7 +60,7 @@ Tensor HeadLoss(const Tensor& hidden) {
 
 Tensor Rotated(const Tensor& x) {
   const Tensor positions = ConstantS32({2, 3}, {0, 1, 2, 5, 6, 7});
-  return nn::ApplyRope(x, nn::MakeRopeTable({.theta = 100}, positions, x.dim(-1)));
+  return kernels::Rotary(x, x, nn::MakeRopeTable({.theta = 100}, positions, x.dim(-1)), {}).q;
 }
 
 }  // namespace

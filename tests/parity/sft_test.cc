@@ -65,9 +65,10 @@ double AdapterDifference(const std::filesystem::path& ours, const std::filesyste
 
 class SftParityTest : public ::testing::TestWithParam<Json> {};
 
-TEST_P(SftParityTest, MatchesTorchAndPeft) {
-  const Json& run = GetParam();
-  TrainingRun ours(OptionsOf(run), CpuEnvironment());
+void ExpectRunAsInTorch(const Json& run, std::optional<pallas::Mode> kernels) {
+  TrainOptions options = OptionsOf(run);
+  options.kernels = kernels;
+  TrainingRun ours(options, CpuEnvironment());
   ASSERT_EQ(ours.total_steps(), static_cast<int64_t>(run["steps"].size()));
   for (const Json& expected : run["steps"]) {
     const StepMetrics metrics = ours.Step(ours.NextBatch());
@@ -84,10 +85,21 @@ TEST_P(SftParityTest, MatchesTorchAndPeft) {
             1e-3);
 }
 
+TEST_P(SftParityTest, MatchesTorchAndPeft) { ExpectRunAsInTorch(GetParam(), std::nullopt); }
+
 std::vector<Json> Runs() {
   std::vector<Json> runs;
   for (const Json& run : ReadJson(kFixtures / "sft/runs.json")) runs.push_back(run);
   return runs;
+}
+
+TEST(InterpretedKernelsTest, MatchTorchAndPeft) {
+  for (const Json& run : Runs()) {
+    const auto name = run["name"].get<std::string>();
+    if (name != "all_linear_cosine" && name != "sgd_unclipped") continue;
+    SCOPED_TRACE(name);
+    ExpectRunAsInTorch(run, pallas::Mode::kInterpret);
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Runs, SftParityTest, ::testing::ValuesIn(Runs()),

@@ -11,7 +11,7 @@ from cli_support import (FIXTURES, GQA, ROOT, ROWS, complaint, output, sophia, t
 from safetensors.numpy import load_file
 
 SUBCOMMANDS = ["train", "generate", "chat", "tokenize", "logits", "inspect", "doctor", "prove",
-               "merge", "export"]
+               "merge", "export", "kernels"]
 
 
 @pytest.fixture(scope="module")
@@ -263,3 +263,39 @@ def test_init_adapter_sets_the_lora_options(tmp_path):
         "--lora-r: expected 4 as --init-adapter has it, or nothing, got 3")
     assert complaint(2, *run, "--use-rslora") == "expected --use-rslora or --init-adapter, got both"
     output(*run, "--lora-r", 4, "--lora-alpha", 8)
+
+
+CHIPS = ["v2", "v3", "v4", "v5e", "v5p", "v6e", "tpu7x"]
+KERNELS = ["dropout", "flash_attention", "flash_attention_dkv", "flash_attention_dq", "glu", "glu_backward",
+           "linear_cross_entropy", "linear_cross_entropy_dh", "quant_matmul", "quant_matmul_dx", "rms_norm",
+           "rms_norm_backward", "rotary"]
+
+
+def test_kernels_fit_every_chip():
+    facts = json.loads(output("kernels", "--json"))
+    assert sorted((f["name"], f["chip"]) for f in facts) == sorted((k, c) for k in KERNELS for c in CHIPS)
+    for fact in facts:
+        assert 0 < fact["vmem_bytes"] <= fact["vmem_limit"], fact
+        assert fact["roofline_seconds"] > 0 and fact["flops_per_byte"] > 0
+    # 4096 queries of 32 heads see half of as many keys: two products of 128 elements each.
+    flash = next(f for f in facts if f["name"] == "flash_attention" and f["chip"] == "v5e")
+    assert abs(flash["flops"] / (2 * 2 * 32 * 128 * 4096 * 4096 / 2) - 1) < 0.15
+    assert flash["bound"] == "compute"
+
+
+def test_kernels_prints_a_table_and_texts():
+    table = output("kernels", "--chip", "v5e")
+    assert all(re.search(rf"^{name}: ", table, re.MULTILINE) for name in KERNELS)
+    assert output("kernels", "--dump", "rms_norm", "--chip", "v2").count("func.func") >= 1
+    assert complaint(2, "kernels", "--dump", "rms_nrm") == (
+        "--dump: expected a kernel of TPU v5e (" + ", ".join(
+            json_names(output("kernels", "--json", "--chip", "v5e"))) + "), got 'rms_nrm' (did you mean 'rms_norm'?)")
+
+
+def json_names(text):
+    return [fact["name"] for fact in json.loads(text)]
+
+
+def test_mosaic_kernels_need_a_tpu(tmp_path):
+    assert complaint(1, *training(tmp_path / "out", kernels="mosaic")).startswith(
+        "[kernels] expected a TPU for mosaic, or interpret or reference, got a device ")

@@ -18,10 +18,11 @@ namespace {
 
 const std::filesystem::path kModel = SOPHIA_DEPS_DIR "/models/SmolLM2-135M-Instruct.Q4_1.gguf";
 
-std::vector<float> LogitsOf(const std::string& quant) {
+std::vector<float> LogitsOf(const std::string& quant, const kernels::KernelTarget& target = {}) {
   const auto files = models::ModelFiles::Open(kModel);
   auto policy = std::make_unique<nn::ParamPolicy>(DType::kF32);
   policy->set_packing(files.PackingRule(quant));
+  policy->set_kernels(target);
   const models::ModelPlan plan(files.config(), files.config_name(), std::move(policy));
   std::vector<pjrt::Buffer> buffers =
       models::LoadParameters(files, plan.specs(), pjrt::SharedCpuClient().default_device(), 0);
@@ -46,6 +47,11 @@ float LargestDifference(const std::vector<float>& got, const std::vector<float>&
 // The sums of products run in another order.
 TEST(PackedModelTest, LogitsAreTheSame) {
   EXPECT_LE(LargestDifference(LogitsOf("auto"), LogitsOf("none")), 5e-6F);
+}
+
+TEST(PackedModelTest, KernelsGiveTheSameLogits) {
+  const kernels::KernelTarget interpreted{.mode = pallas::Mode::kInterpret};
+  EXPECT_LE(LargestDifference(LogitsOf("auto", interpreted), LogitsOf("none")), 1e-5F);
 }
 
 struct Outcome {
