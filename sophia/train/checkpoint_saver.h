@@ -25,8 +25,8 @@ class CheckpointSaver {
   CheckpointSaver(const CheckpointSaver&) = delete;
   CheckpointSaver& operator=(const CheckpointSaver&) = delete;
 
-  // After every step whose loss is finite, which shows that the state before it was good: a
-  // snapshot taken then is handed to the writer now.
+  // After every step whose loss and gradient are finite, which shows that the state before it was
+  // good: a snapshot taken then is handed to the writer now.
   void AfterStep(const std::string& metrics_rows);
   // Saves the present state, unless it is saved, and waits until it is written.
   void SaveNow(const std::string& metrics_rows);

@@ -43,7 +43,7 @@ void Describe(const TrainingRun& run, const std::optional<Checkpoint>& checkpoin
 }
 
 // A step that is not finite has spoilt the parameters. What a checkpoint holds was followed by a
-// finite loss.
+// finite loss and gradient.
 void CheckFinite(const StepMetrics& metrics, CheckpointSaver& saver) {
   const bool has_loss = std::isfinite(metrics.loss);
   if (has_loss && std::isfinite(metrics.grad_norm)) return;

@@ -3,9 +3,13 @@
 import json
 import math
 import re
+import shutil
 
+import numpy as np
 import pytest
-from cli_support import complaint, output, training, write_rows
+from cli_support import GQA, complaint, output, training, write_rows
+from resume_support import checkpoints
+from safetensors.numpy import load_file, save_file
 
 
 def strict_rows(path):
@@ -27,6 +31,45 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, optim):
     assert all(math.isfinite(row["loss"]) and math.isfinite(row["grad_norm"]) for row in rows[:-1])
     assert None in (rows[-1]["loss"], rows[-1]["grad_norm"])
     assert [path.name for path in out.iterdir()] == ["metrics.jsonl"]
+
+
+def model_with_a_steep_token(folder, head):
+    """The tiny model with a hidden dimension that only token 127 has and that the head multiplies by `head`.
+    Weak layers keep the hidden state small, so that normalising it makes the gradient steeper than the loss."""
+    shutil.copytree(GQA, folder)
+    weights = load_file(folder / "model.safetensors")
+    embedding = weights["model.embed_tokens.weight"]
+    embedding[:, 0] = 0
+    embedding[127] = 0
+    embedding[127, 0] = 0.01
+    for name, weight in weights.items():
+        if name.endswith(("o_proj.weight", "down_proj.weight")):
+            weight *= 1e-3
+            weight[0] = 0
+    weights["lm_head.weight"][5, 0] = head
+    save_file(weights, folder / "model.safetensors")
+    return folder
+
+
+@pytest.mark.parametrize("head, value", [(1e30, "inf"), (1e38, "nan")])
+def test_a_gradient_that_is_not_finite_stops_the_run(tmp_path, head, value):
+    """The third row has token 127: a finite loss, and a gradient whose sums overflow."""
+    model = model_with_a_steep_token(tmp_path / "model", head)
+    data = write_rows(tmp_path / "rows.jsonl", *({"input_ids": [10 + i, last, 12, 13]} for i, last in
+                                                 enumerate([11, 11, 127, 11])))
+    out = tmp_path / "out"
+    options = {"model": model, "data": data, "max-steps": 4, "batch-size": 1, "save-strategy": "steps",
+               "save-steps": 1, "lora-target-modules": "q_proj,v_proj"}
+    line = complaint(1, *training(out, **options), "--no-shuffle")
+    assert line == (f"[train] expected a finite gradient at step 3, got {value}; "
+                    f"the last good state is {out / 'checkpoint-1'}")
+    assert checkpoints(out) == ["checkpoint-1"]
+    saved = load_file(out / "checkpoint-1" / "adapter_model.safetensors")
+    assert all(np.all(np.isfinite(tensor)) for tensor in saved.values())
+    assert not (out / "adapter_model.safetensors").exists()
+    rows = strict_rows(out / "metrics.jsonl")
+    assert [row["grad_norm"] is None for row in rows] == [False, False, True]
+    assert all(math.isfinite(row["loss"]) for row in rows)
 
 
 def test_a_run_compiles_one_program(tmp_path):
