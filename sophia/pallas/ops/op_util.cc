@@ -7,7 +7,7 @@ namespace sophia::pallas {
 std::vector<const KernelOp*> AllKernelOps() {
   std::vector<const KernelOp*> all;
   for (const auto& list : {ElementwiseOps(), TypeOps(), ShapeOps(), ReduceOps(), SpecialOps(),
-                           MemoryOps(), ControlOps()}) {
+                           MemoryOps(), DmaOps(), ControlOps()}) {
     all.insert(all.end(), list.begin(), list.end());
   }
   return all;

@@ -17,6 +17,7 @@ std::vector<const KernelOp*> TypeOps();
 std::vector<const KernelOp*> ShapeOps();
 std::vector<const KernelOp*> ReduceOps();
 std::vector<const KernelOp*> MemoryOps();
+std::vector<const KernelOp*> DmaOps();
 std::vector<const KernelOp*> ControlOps();
 std::vector<const KernelOp*> SpecialOps();
 
