@@ -17,20 +17,20 @@ outside the array, broken assume_multiple, and DMAs without wait or wait without
 """
 
 import argparse
-import itertools
 import json
 import pathlib
 import re
 import sys
 
-import ml_dtypes
 import numpy as np
 from jax._src.interpreters import mlir as jax_mlir
 from jax._src.lib import tpu
 from jaxlib.mlir import ir
 from jaxlib.mlir.passmanager import PassManager
-from mosaic_ops import (COMPARE_FLOATS, COMPARE_INTEGERS, DTYPES, ELEMENTWISE, REDUCTIONS, SIGNLESS,
-                        bitcast, bits_of, convert, dot, unsigned)
+from mosaic_grid import GridRun
+from mosaic_memory import Memory, int_list, integer, parse_type
+from mosaic_ops import (COMPARE_FLOATS, COMPARE_INTEGERS, DTYPES, ELEMENTWISE, REDUCTIONS, bitcast, convert,
+                        dot, unsigned)
 
 
 def read_kernel(path):
@@ -41,63 +41,9 @@ def read_kernel(path):
     return {"name": fields["name"], "text": text, "aliases": json.loads(fields["aliases"]), **types}
 
 
-def parse_type(text):
-    """'vector<8x128xf32>' or 'memref<2x!tpu.dma_semaphore, ..>' -> (shape, element)"""
-    match = re.match(r"(?:vector|memref|tensor)<((?:\d+x)*)([!\w.]+)", text)
-    if not match:
-        return (), text
-    return tuple(int(size) for size in match[1].split("x") if size), match[2]
-
-
-class Semaphore:
-    """Bits that arrived, and copies that "late" holds back."""
-
-    def __init__(self):
-        self.arrived = 0
-        self.pending = []
-
-
-def garbage(shape, element):
-    if "semaphore" in element:
-        semaphores = np.empty(shape, object)
-        for index in np.ndindex(*shape):
-            semaphores[index] = Semaphore()
-        return semaphores
-    dtype = np.dtype(DTYPES[element])
-    if element.startswith(("f", "bf")):
-        return np.full(shape, np.nan, dtype)
-    return np.full(shape, -3 if bits_of(dtype) == 4 else 77, np.int32).astype(dtype)
-
-
-class Ref:
-    """A memref: a NumPy view."""
-
-    def __init__(self, array):
-        self.array = array
-
-    def part(self, starts, sizes):
-        """Index of a rectangle; leading sizes of 1 may be left out. Raises out of bounds."""
-        sizes = [1] * (self.array.ndim - len(sizes)) + list(sizes)
-        for start, size, total in zip(starts, sizes, self.array.shape):
-            if start < 0 or start + size > total:
-                raise IndexError(f"part {starts} {sizes} of {self.array.shape} is out of bounds")
-        return tuple(slice(start, start + size) for start, size in zip(starts, sizes))
-
-
-def integer(value):
-    return int(np.asarray(value).reshape(()))
-
-
-def int_list(attribute):
-    text = str(attribute)
-    if text.startswith("array<"):
-        text = text.split(":", 1)[1] if ":" in text else ""
-    return [int(number) for number in re.findall(r"-?\d+", re.sub(r": i\d+", "", text))]
-
-
 class Evaluator:
     def __init__(self, text, dma="early"):
-        self.dma = dma
+        self.memory = Memory(dma)
         self.context = jax_mlir.make_ir_context()
         self.context.allow_unregistered_dialects = True
         tpu.register_dialect(self.context)
@@ -110,7 +56,6 @@ class Evaluator:
         self.functions = {ir.StringAttr(op.attributes["sym_name"]).value: op for op in operations}
         self.main = next(op for op in operations if "tpu.core_type" in op.attributes)
         self.random = np.random.default_rng(0)
-        self.outstanding = 0
 
     def constant(self, op):
         attribute = op.attributes["value"]
@@ -146,7 +91,7 @@ class Evaluator:
         if name.startswith(("memref.", "tpu.memref", "vector.load", "tpu.vector_store")) or (
             "dma" in name
         ):
-            return self.memory(name, op, operands)
+            return self.memory.step(name, op, operands)
         return self.vector(name, op, operands)
 
     def vector(self, name, op, operands):
@@ -214,73 +159,6 @@ class Evaluator:
                 return convert(name, x, dtype)
         raise NotImplementedError(f"{name}: {op}")
 
-    def memory(self, name, op, operands):
-        attributes = op.attributes
-        match name:
-            case "vector.load":
-                shape, _ = parse_type(str(op.results[0].type))
-                ref = operands[0]
-                part = ref.part([integer(i) for i in operands[1:]], shape)
-                return ref.array[part].copy().reshape(shape)
-            case "tpu.vector_store":
-                segments = int_list(attributes["operandSegmentSizes"])
-                value, ref = np.asarray(operands[0]), operands[1]
-                part = ref.part([integer(i) for i in operands[2 : 2 + segments[2]]], value.shape)
-                value = value.reshape(ref.array[part].shape)
-                if segments[3]:
-                    mask = np.asarray(operands[-1]).reshape(value.shape)
-                    value = np.where(mask, value, ref.array[part])
-                ref.array[part] = value
-                return None
-            case "memref.load":
-                ref = operands[0]
-                return ref.array[ref.part([integer(i) for i in operands[1:]], [1] * ref.array.ndim)].reshape(())
-            case "memref.store":
-                ref = operands[1]
-                ref.array[ref.part([integer(i) for i in operands[2:]], [1] * ref.array.ndim)] = operands[0]
-                return None
-            case "tpu.memref_slice":
-                shape, _ = parse_type(str(op.results[0].type))
-                starts = [integer(i) for i in operands[1 : 1 + len(shape)]]
-                return Ref(operands[0].array[operands[0].part(starts, shape)])
-            case "tpu.memref_squeeze":
-                view = operands[0].array.view()
-                view.shape = parse_type(str(op.results[0].type))[0]
-                return Ref(view)
-            case "tpu.enqueue_dma":
-                self.start_dma(*operands)
-                return None
-            case "tpu.wait_dma2":
-                self.wait_dma(*operands)
-                return None
-        raise NotImplementedError(f"{name}: {op}")
-
-    def start_dma(self, source, target, semaphore):
-        if source.array.shape != target.array.shape or source.array.dtype != target.array.dtype:
-            raise ValueError("a DMA between refs of two shapes or types")
-        self.outstanding += 1
-        semaphore = semaphore.array[()]
-        copy = (source.array, target.array, source.array.size * bits_of(source.array.dtype))
-        semaphore.pending.append(copy)
-        if self.dma == "early":
-            self.deliver(semaphore)
-
-    @staticmethod
-    def deliver(semaphore):
-        source, target, bits = semaphore.pending.pop(0)
-        target[...] = source
-        semaphore.arrived += bits
-
-    def wait_dma(self, semaphore, source, target):
-        semaphore = semaphore.array[()]
-        bits = target.array.size * bits_of(target.array.dtype)
-        while semaphore.pending and semaphore.arrived < bits:
-            self.deliver(semaphore)
-        if semaphore.arrived < bits:
-            raise ValueError("deadlock: a DMA is waited for that was not started")
-        semaphore.arrived -= bits
-        self.outstanding -= 1
-
     def control(self, name, op, operands, values):
         if name == "scf.if":
             region = op.regions[0 if bool(operands[0]) else 1]
@@ -306,91 +184,6 @@ class Evaluator:
     def run(self, operands, results, aliases):
         with self.context, np.errstate(all="ignore"):
             return GridRun(self, operands, results, aliases).run()
-
-
-class GridRun:
-    """One run of the main function over its grid."""
-
-    def __init__(self, evaluator, operands, results, aliases):
-        self.evaluator = evaluator
-        attributes = evaluator.main.attributes
-        self.body = evaluator.main.regions[0].blocks[0]
-        count = lambda key: ir.IntegerAttr(attributes[key]).value if key in attributes else 0
-        self.prefetch = count("scalar_prefetch")
-        self.grid = int_list(attributes["iteration_bounds"]) if "iteration_bounds" in attributes else []
-        types = [parse_type(str(argument.type)) for argument in self.body.arguments]
-        types = types[len(self.grid) :]
-
-        operands = [np.array(x) for x in operands]
-        outputs = [garbage(*parse_type(result)) for result in results]
-        for operand, output in aliases:
-            outputs[output] = operands[operand]
-        self.outputs, self.first_output = outputs, len(operands)
-        self.arrays = [x.view(SIGNLESS[x.dtype]) if x.dtype in SIGNLESS and bits_of(x.dtype) > 4
-                       else x.astype(np.int8).astype(ml_dtypes.int4) if bits_of(x.dtype) == 4 else x
-                       for x in operands + outputs]
-        if len(types) != len(self.arrays) + count("scratch_operands"):
-            raise ValueError(f"expected {len(self.arrays)} arrays and scratch, got {len(types)} refs")
-        self.types = types[: len(self.arrays)]
-        self.scratch = [Ref(garbage(*kind)) for kind in types[len(self.arrays) :]]
-        self.windows = [None] * len(self.arrays)
-        if "window_params" in attributes:
-            params = ir.ArrayAttr(attributes["window_params"])
-            if len(params) != len(self.arrays) - self.prefetch:
-                raise ValueError("expected one entry of window_params for each array")
-            for i, entry in enumerate(params, self.prefetch):
-                entry = ir.DictAttr(entry)
-                if "transform_indices" in entry:
-                    transform = ir.FlatSymbolRefAttr(entry["transform_indices"]).value
-                    self.windows[i] = (transform, int_list(entry["window_bounds"]))
-        self.index = [None] * len(self.arrays)
-        self.block = [None] * len(self.arrays)
-
-    def clip(self, i):
-        """The current block's part of array i, and that part's place in the block."""
-        place, inner = [], []
-        for index, size, total in zip(self.index[i], self.windows[i][1], self.arrays[i].shape):
-            low, high = index * size, min(index * size + size, total)
-            if not 0 <= low < total:
-                raise ValueError(f"block {self.index[i]} of array {i} lies outside")
-            place.append(slice(low, high))
-            inner.append(slice(0, high - low))
-        return tuple(place), tuple(inner)
-
-    def flush(self, i):
-        if self.index[i] is not None and i >= self.first_output:
-            place, inner = self.clip(i)
-            self.arrays[i][place] = self.block[i].array.reshape(self.windows[i][1])[inner]
-
-    def move_to(self, i, index):
-        if index == self.index[i]:
-            return
-        self.flush(i)
-        self.index[i] = index
-        shape, element = self.types[i]
-        block = garbage(self.windows[i][1], element)
-        place, inner = self.clip(i)
-        if i < self.first_output:
-            block[inner] = self.arrays[i][place]
-        self.block[i] = Ref(block.reshape(shape))
-
-    def run(self):
-        evaluator = self.evaluator
-        scalars = [Ref(self.arrays[i]) for i in range(self.prefetch)]
-        for point in itertools.product(*map(range, self.grid)):
-            ids = [np.int32(p) for p in point]
-            for i, window in enumerate(self.windows):
-                if window is None:
-                    self.block[i] = Ref(self.arrays[i])
-                else:
-                    self.move_to(i, [integer(x) for x in evaluator.call(window[0], ids + scalars)])
-            evaluator.region(self.body, ids + self.block + self.scratch, {})
-        for i, window in enumerate(self.windows):
-            if window is not None:
-                self.flush(i)
-        if evaluator.outstanding:
-            raise ValueError(f"{evaluator.outstanding} DMAs were never waited for")
-        return self.outputs
 
 
 def run(kernel, operands, dma="early"):
