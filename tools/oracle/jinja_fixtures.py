@@ -14,7 +14,9 @@ import jinja2
 import jinja2.ext
 import jinja2.sandbox
 
-from jinja_cases import CONTEXT, CONVERSATIONS, EXPRESSIONS, FAMILIES, SYNTAX_ERRORS
+from jinja_chats import CONVERSATIONS, FAMILIES
+from jinja_expressions import CONTEXT, EXPRESSIONS
+from jinja_statements import STATEMENTS, SYNTAX_ERRORS
 
 FOLDER = pathlib.Path(__file__).resolve().parents[2] / "tests" / "fixtures" / "jinja"
 NOW = datetime.datetime(2025, 3, 9, 14, 5, 7)
@@ -83,7 +85,7 @@ def family_cases():
 
 
 def expression_cases():
-    for source in EXPRESSIONS:
+    for source in EXPRESSIONS + STATEMENTS:
         yield {"template": source} | outcome(source, CONTEXT)
     for source in SYNTAX_ERRORS:
         case = {"template": source} | outcome(source, CONTEXT)
