@@ -115,8 +115,8 @@ void AtomicFile::Write(std::span<const std::byte> bytes) {
   Write(std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
 }
 
-void AtomicFile::Commit() {
-  if (stream_) {
+void AtomicFile::Close() {
+  if (stream_.is_open() && stream_) {
     errno = 0;
     stream_.close();
     if (!stream_) error_ = errno;
@@ -125,6 +125,10 @@ void AtomicFile::Commit() {
     Fail(path_.string(), "expected to write the whole file, got: {}",
          error_ != 0 ? std::strerror(error_) : "an error without a reason");
   }
+}
+
+void AtomicFile::Commit() {
+  Close();
   std::error_code error;
   fs::rename(temporary_, path_, error);
   if (error) Fail(path_.string(), "expected to rename into place, got: {}", error.message());

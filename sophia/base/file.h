@@ -47,7 +47,9 @@ class AtomicFile {
 
   void Write(std::string_view text);
   void Write(std::span<const std::byte> bytes);
-  // Throws Error when a write failed, as on a full disk.
+  // Ends the temporary file. Throws Error when a write failed, as on a full disk.
+  void Close();
+  // Close(), if that is not done, and the renaming. Throws Error too.
   void Commit();
 
  private:

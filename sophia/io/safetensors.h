@@ -41,6 +41,12 @@ struct NamedShape {
   Shape shape;
 };
 
+struct TensorView {
+  std::string name;
+  Shape shape;
+  std::span<const std::byte> bytes;
+};
+
 // Writes one safetensors file tensor by tensor, as the reference implementation lays it out:
 // wider types first, then by name, with the data at a multiple of 8 bytes. Same input, same bytes.
 // The file appears under its name at Commit().
@@ -48,24 +54,23 @@ class SafetensorsWriter {
  public:
   SafetensorsWriter(const std::filesystem::path& path, std::vector<NamedShape> tensors,
                     const StringMap& metadata);
+  // The same with all data appended.
+  SafetensorsWriter(const std::filesystem::path& path, std::span<const TensorView> tensors,
+                    const StringMap& metadata);
 
   // The order in which Append expects the data.
   const std::vector<NamedShape>& order() const { return order_; }
   // Appends bytes of the tensor that is due; a tensor may come in several pieces.
   void Append(std::span<const std::byte> bytes);
-  // Every tensor must be complete.
+  // Ends the temporary file, in which every tensor must be complete. Throws Error.
+  void Close();
+  // Close(), if that is not done, and the file gets its name. Throws Error.
   void Commit();
 
  private:
   std::vector<NamedShape> order_;
   int64_t bytes_left_ = 0;
   AtomicFile file_;
-};
-
-struct TensorView {
-  std::string name;
-  Shape shape;
-  std::span<const std::byte> bytes;
 };
 
 // One-call form of SafetensorsWriter.

@@ -29,6 +29,16 @@ std::vector<NamedShape> InDataOrder(std::vector<NamedShape> tensors) {
   return tensors;
 }
 
+std::vector<NamedShape> ShapesOf(std::span<const TensorView> tensors) {
+  std::vector<NamedShape> shapes;
+  for (const TensorView& tensor : tensors) {
+    SOPHIA_CHECK(static_cast<int64_t>(tensor.bytes.size()) == tensor.shape.bytes(),
+                 "{}: {} bytes for {}", tensor.name, tensor.bytes.size(), ToString(tensor.shape));
+    shapes.push_back({tensor.name, tensor.shape});
+  }
+  return shapes;
+}
+
 // Length, JSON text and padding.
 std::string Header(const std::vector<NamedShape>& order, const StringMap& metadata) {
   std::string text = "{";
@@ -69,30 +79,33 @@ SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path,
   file_.Write(Header(order_, metadata));
 }
 
+SafetensorsWriter::SafetensorsWriter(const std::filesystem::path& path,
+                                     std::span<const TensorView> tensors, const StringMap& metadata)
+    : SafetensorsWriter(path, ShapesOf(tensors), metadata) {
+  std::map<std::string_view, const TensorView*> views;
+  for (const TensorView& tensor : tensors) views[tensor.name] = &tensor;
+  for (const NamedShape& shape : order_) Append(views.at(shape.name)->bytes);
+}
+
 void SafetensorsWriter::Append(std::span<const std::byte> bytes) {
   bytes_left_ -= static_cast<int64_t>(bytes.size());
   SOPHIA_CHECK(bytes_left_ >= 0, "{} bytes more than the tensors declared", -bytes_left_);
   file_.Write(bytes);
 }
 
-void SafetensorsWriter::Commit() {
+void SafetensorsWriter::Close() {
   SOPHIA_CHECK(bytes_left_ == 0, "{} bytes of tensor data are missing", bytes_left_);
+  file_.Close();
+}
+
+void SafetensorsWriter::Commit() {
+  Close();
   file_.Commit();
 }
 
 void WriteSafetensors(const std::filesystem::path& path, const std::vector<TensorView>& tensors,
                       const StringMap& metadata) {
-  std::vector<NamedShape> shapes;
-  std::map<std::string_view, const TensorView*> views;
-  for (const TensorView& tensor : tensors) {
-    SOPHIA_CHECK(static_cast<int64_t>(tensor.bytes.size()) == tensor.shape.bytes(),
-                 "{}: {} bytes for {}", tensor.name, tensor.bytes.size(), ToString(tensor.shape));
-    shapes.push_back({tensor.name, tensor.shape});
-    views[tensor.name] = &tensor;
-  }
-  SafetensorsWriter writer(path, std::move(shapes), metadata);
-  for (const NamedShape& shape : writer.order()) writer.Append(views.at(shape.name)->bytes);
-  writer.Commit();
+  SafetensorsWriter(path, tensors, metadata).Commit();
 }
 
 }  // namespace sophia::io

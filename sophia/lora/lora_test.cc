@@ -92,5 +92,26 @@ TEST(PeftTest, RefusesAdaptersWhoseMathsIsMissing) {
               ThrowsMessage<Error>(HasSubstr("expected an adapter folder")));
 }
 
+TEST(PeftTest, AnInterruptedSaveLeavesNoOlderConfiguration) {
+  const TemporaryFolder folder;
+  const nn::ParamSpec spec{
+      .path = "q_proj.lora_A.weight", .dims = {2, 1}, .dtype = DType::kF32, .trainable = true};
+  const std::vector<std::vector<std::byte>> values(1, std::vector<std::byte>(8));
+  const auto save = [&](double alpha) {
+    SaveAdapter(folder.path(), {.rank = 2, .alpha = alpha}, {spec}, values, "base");
+  };
+  save(4);
+  EXPECT_EQ(ReadAdapterConfig(folder.path()).alpha, 4);
+  save(8);
+  EXPECT_EQ(ReadAdapterConfig(folder.path()).alpha, 8);
+  // The tensors cannot be renamed onto a folder: the save ends there.
+  const auto tensors = folder.path() / "adapter_model.safetensors";
+  std::filesystem::remove(tensors);
+  std::filesystem::create_directory(tensors);
+  EXPECT_THAT([&] { save(16); }, ThrowsMessage<Error>(HasSubstr("expected to rename into place")));
+  EXPECT_THAT([&] { ReadAdapterConfig(folder.path()); },
+              ThrowsMessage<Error>(HasSubstr("adapter_config.json] expected a readable file")));
+}
+
 }  // namespace
 }  // namespace sophia::lora

@@ -197,8 +197,17 @@ void SaveAdapter(const fs::path& folder, const LoraConfig& config,
                          bytes.subspan(static_cast<size_t>(layer) * layer_bytes, layer_bytes)});
     }
   }
-  io::WriteSafetensors(TensorsOf(folder), tensors, {{"format", "pt"}});
-  WriteFile(folder / "adapter_config.json", Dump(ConfigJson(config, base_model), 2) + "\n");
+  const fs::path config_path = folder / "adapter_config.json";
+  io::SafetensorsWriter tensor_file(TensorsOf(folder), tensors, {{"format", "pt"}});
+  AtomicFile config_file(config_path);
+  config_file.Write(Dump(ConfigJson(config, base_model), 2) + "\n");
+  tensor_file.Close();
+  config_file.Close();
+  // New tensors beside an older adapter's configuration could load with another scale: a folder
+  // without a configuration cannot.
+  fs::remove(config_path);
+  tensor_file.Commit();
+  config_file.Commit();
 }
 
 }  // namespace sophia::lora
