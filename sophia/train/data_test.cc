@@ -28,8 +28,8 @@ const TextEncoder& SmolLm2() {
 }
 
 // The text of the learnt tokens.
-std::string Learnt(const Json& row) {
-  const Example example = EncodeRow(io::ParseRow(row, "row"), SmolLm2(), "row");
+std::string Learnt(const Json& row, const TextEncoder& encoder = SmolLm2()) {
+  const Example example = EncodeRow(io::ParseRow(row, "row"), encoder, "row");
   std::vector<int32_t> ids;
   for (const int32_t label : example.labels) {
     if (label != nn::kIgnoredLabel) ids.push_back(label);
@@ -53,6 +53,23 @@ TEST(ExamplesTest, CompletionsAreLearntAndPromptsAreNot) {
       Learnt({{"prompt", {Message("user", "Hi")}}, {"completion", {Message("assistant", "Yo")}}}),
       "Yo<|im_end|>");
   EXPECT_EQ(Learnt({{"text", "All of it"}}), "All of it<|im_end|>");
+}
+
+TEST(ExamplesTest, CompletionsLearnWhatTheTemplateMarksInThem) {
+  TextEncoder encoder = SmolLm2();
+  encoder.chat_template.emplace(
+      "{% for m in messages %}{{ m.role }}:\n{% if m.role == 'assistant' %}{% generation %}"
+      "{{ m.content }}{% endgeneration %}{% else %}{{ m.content }}{% endif %}<|im_end|>{% endfor %}"
+      "{% if add_generation_prompt %}assistant:\n{% endif %}");
+  const Json row = {
+      {"prompt", {Message("user", "Hi"), Message("assistant", "Hello"), Message("user", "Bye")}},
+      {"completion", {Message("assistant", "See you")}}};
+  EXPECT_EQ(Learnt(row, encoder), "See you");
+  encoder.chat_template.emplace(
+      "{{ messages | length }}{% for m in messages %}{% generation %}{{ m.content }}"
+      "{% endgeneration %}{% endfor %}");
+  EXPECT_THAT([&] { Learnt(row, encoder); },
+              ThrowsMessage<Error>(HasSubstr("got one that renders the prompt differently")));
 }
 
 TEST(ExamplesTest, TokenIdsAreChecked) {
@@ -99,6 +116,22 @@ TEST(DatasetTest, CountsWhatItCutsAndDrops) {
   WriteFile(path, "{\"input_ids\": [1, 2], \"labels\": [-100, -100]}\n");
   EXPECT_THAT([&] { LoadDataset(path, {.vocab = 10}, 3); },
               ThrowsMessage<Error>(HasSubstr("expected a row with a trained token")));
+}
+
+TEST(DatasetTest, CountsTurnsThatTheTemplateRendersDifferentlyLater) {
+  const TemporaryFolder folder;
+  const auto path = folder.path() / "rows.jsonl";
+  const Json messages = {Message("user", "Hi"), Message("assistant", "Hello there"),
+                         Message("user", "Bye"), Message("assistant", "See you")};
+  WriteFile(path, Dump({{"messages", messages}}) + "\n");
+  TextEncoder encoder = SmolLm2();
+  encoder.chat_template.emplace(
+      "{% for m in messages %}{{ m.role }}:\n{% if m.role == 'assistant' and not loop.last %}old "
+      "{% endif %}{{ m.content }}<|im_end|>{% endfor %}"
+      "{% if add_generation_prompt %}assistant:\n{% endif %}");
+  EXPECT_EQ(Learnt({{"messages", messages}}, encoder), "See you<|im_end|>");
+  EXPECT_EQ(Summary(LoadDataset(path, encoder, 100)),
+            "1 examples, 1 assistant turns not found in the rendered conversation, not learnt");
 }
 
 Dataset SmallDataset() {

@@ -79,11 +79,36 @@ std::string RenderPrefix(const io::ChatTemplate& chat_template, const Json& mess
   return chat_template.Render(prefix, {.tools = tools, .add_generation_prompt = prompt});
 }
 
-// Finds the assistant's turns from message `first` on in the rendered conversation `whole`.
-std::vector<Stretch> FindTurns(std::string_view whole, const Json& messages, const Json& tools,
-                               size_t first, const io::ChatTemplate& chat_template,
-                               std::string_view where) {
+// What the template marks in the rendered conversation `whole` from message `first` on.
+std::vector<Stretch> MarkedTurns(const io::RenderedChat& whole, const Json& messages,
+                                 const Json& tools, size_t first,
+                                 const io::ChatTemplate& chat_template, std::string_view where) {
+  size_t start = 0;
+  if (first > 0) {
+    const std::string prompt = RenderPrefix(chat_template, messages, first, tools, true);
+    if (!whole.text.starts_with(prompt)) {
+      Fail(where,
+           "expected a chat template whose prompt is a prefix of the whole conversation, got "
+           "one that renders the prompt differently");
+    }
+    start = prompt.size();
+  }
   std::vector<Stretch> turns;
+  for (const auto& [begin, end] : whole.generations) {
+    if (end > std::max(begin, start)) turns.push_back({std::max(begin, start), end});
+  }
+  return turns;
+}
+
+struct Turns {
+  std::vector<Stretch> found;
+  int64_t missing = 0;
+};
+
+// Finds the assistant's turns from message `first` on in the rendered conversation `whole`.
+Turns FindTurns(std::string_view whole, const Json& messages, const Json& tools, size_t first,
+                const io::ChatTemplate& chat_template, std::string_view where) {
+  Turns turns;
   size_t done = 0;
   bool last_is_found = true;
   for (size_t i = first; i < messages.size(); ++i) {
@@ -94,8 +119,11 @@ std::vector<Stretch> FindTurns(std::string_view whole, const Json& messages, con
     // found.
     last_is_found = whole.starts_with(before) && whole.starts_with(after) &&
                     before.size() >= done && after.size() >= before.size();
-    if (!last_is_found) continue;
-    turns.push_back({before.size(), after.size(), true});
+    if (!last_is_found) {
+      ++turns.missing;
+      continue;
+    }
+    turns.found.push_back({before.size(), after.size(), true});
     done = after.size();
   }
   if (!last_is_found) {
@@ -112,9 +140,17 @@ Example EncodeChat(const Json& messages, const Json& tools, size_t first,
     Fail(where, "expected a model with a chat template for conversations, got none");
   }
   const io::ChatTemplate& chat_template = *encoder.chat_template;
-  const std::string whole = RenderPrefix(chat_template, messages, messages.size(), tools, false);
-  return EncodeStretches(whole, FindTurns(whole, messages, tools, first, chat_template, where),
-                         NeedTokenizer(encoder, where), {});
+  const io::Tokenizer& tokenizer = NeedTokenizer(encoder, where);
+  const io::RenderedChat whole = chat_template.RenderMarked(messages, {.tools = tools});
+  if (chat_template.marks_generations()) {
+    return EncodeStretches(whole.text,
+                           MarkedTurns(whole, messages, tools, first, chat_template, where),
+                           tokenizer, {});
+  }
+  const Turns turns = FindTurns(whole.text, messages, tools, first, chat_template, where);
+  Example example = EncodeStretches(whole.text, turns.found, tokenizer, {});
+  example.unlearnt_turns = turns.missing;
+  return example;
 }
 
 Example EncodeText(const TextRow& row, const io::Tokenizer& tokenizer) {
@@ -220,6 +256,10 @@ std::string Summary(const Dataset& dataset) {
   if (dataset.dropped > 0) {
     text += fmt::format(", {} dropped without a trained token", dataset.dropped);
   }
+  if (dataset.unlearnt_turns > 0) {
+    text += fmt::format(", {} assistant turns not found in the rendered conversation, not learnt",
+                        dataset.unlearnt_turns);
+  }
   return text;
 }
 
@@ -231,6 +271,7 @@ Dataset LoadDataset(const std::filesystem::path& path, const TextEncoder& encode
   while (const std::optional<io::Row> row = reader.Next()) {
     ++rows;
     Example example = EncodeRow(*row, encoder, fmt::format("{}:{}", path.string(), reader.line()));
+    dataset.unlearnt_turns += example.unlearnt_turns;
     if (static_cast<int64_t>(example.ids.size()) > max_length) {
       ++dataset.truncated;
       example.ids.resize(static_cast<size_t>(max_length));

@@ -17,6 +17,8 @@ namespace sophia::train {
 struct Example {
   std::vector<int32_t> ids;
   std::vector<int32_t> labels;
+  // Earlier assistant turns that the rendered conversation does not show as they were answered.
+  int64_t unlearnt_turns = 0;
 };
 
 // What turns rows into token ids. Pre-tokenised rows need neither part.
@@ -29,8 +31,10 @@ struct TextEncoder {
   static TextEncoder ForTokenizer(io::Tokenizer tokenizer, int64_t vocab);
 };
 
-// Chats learn the assistant's turns, found by rendering ever longer prefixes of the conversation;
-// prompt/completion rows learn the completion; texts and pre-tokenised rows without labels learn
+// Chats learn what the template marks with {% generation %}, as transformers'
+// return_assistant_tokens_mask; with a template that has no such tags, the assistant's turns, found
+// by rendering ever longer prefixes of the conversation, up to their end of sequence.
+// Prompt/completion rows learn the completion; texts and pre-tokenised rows without labels learn
 // everything. A conversation, or a prompt with its completion, is encoded as one text; a token that
 // straddles a border is learnt when any character in it is. Positions that an attention_mask leaves
 // out at the ends are dropped. `where` names the row in errors.
@@ -38,8 +42,9 @@ Example EncodeRow(const io::Row& row, const TextEncoder& encoder, std::string_vi
 
 struct Dataset {
   std::vector<Example> examples;
-  int64_t truncated = 0;  // rows cut to max_length
-  int64_t dropped = 0;    // rows without a trained token within max_length
+  int64_t truncated = 0;       // rows cut to max_length
+  int64_t dropped = 0;         // rows without a trained token within max_length
+  int64_t unlearnt_turns = 0;  // of all rows
 };
 
 // "3 examples, 2 truncated to max_length": what there is and what was cut or dropped.

@@ -5,7 +5,7 @@
 
 `learnt` is one 0 or 1 a token. For messages it is `return_assistant_tokens_mask` over the template with
 its assistant turns, up to their end of sequence, in {% generation %}; the template itself has no such
-block. For a prompt and a completion, which are encoded as one text, a token is learnt when the library
+block, but for that of `marked`. For a prompt and a completion, which are encoded as one text, a token is learnt when the library
 says that a character of the completion, or the end of sequence after it, is in it.
 """
 
@@ -33,12 +33,19 @@ TIGHT = (
     "{% for m in messages %}{% if m['role'] == 'user' %}{{ m['content'] }}{% else %}"
     "<<{{ m['content'] }}>>{% endif %}{% endfor %}"
 )
+# Marks other than whole turns, and earlier turns that come out differently.
+MARKED = (
+    "{% for m in messages %}{% if m['role'] == 'user' %}{{ 'Q: ' + m['content'] }}{% else %}"
+    "{{ ' A: ' if loop.last else ' Earlier: ' }}<<{{ m['content'] }}>>{{ eos_token + '\n' }}"
+    "{% endif %}{% endfor %}"
+)
 TOKENIZERS = {
     # name: tokenizer, template with << >> around what the assistant says, BOS, EOS
     "smollm2": (None, CHATML, "<|im_start|>", "<|im_end|>"),
     "llama2": ("llama2", LLAMA2, "<s>", "</s>"),
     "metaspace_first": ("metaspace_first", LLAMA2, "<s>", "</s>"),
     "tight": ("llama3", TIGHT, "<s>", "</s>"),
+    "marked": ("llama3", MARKED, "<s>", "</s>"),
 }
 
 
@@ -77,10 +84,13 @@ def load(source, bos, eos):
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=bos, eos_token=eos)
 
 
+def with_tags(template):
+    return template.replace("<<", "{% generation %}").replace(">>", "{% endgeneration %}")
+
+
 def encode_chat(tokenizer, template, messages):
-    marked = template.replace("<<", "{% generation %}").replace(">>", "{% endgeneration %}")
     out = tokenizer.apply_chat_template(
-        messages, chat_template=marked, return_dict=True, return_assistant_tokens_mask=True
+        messages, chat_template=with_tags(template), return_dict=True, return_assistant_tokens_mask=True
     )
     return out["input_ids"], out["assistant_masks"]
 
@@ -108,12 +118,13 @@ def write():
         tokenizer = load(source, bos, eos)
         if source:
             folder.mkdir(exist_ok=True)
-            (folder / f"{name}.jinja").write_text(template.replace("<<", "").replace(">>", ""))
+            plain = template.replace("<<", "").replace(">>", "")
+            (folder / f"{name}.jinja").write_text(with_tags(template) if name == "marked" else plain)
         about = {"tokenizer": name, "file": source, "bos": bos, "eos": eos}
         for messages in CHATS:
             ids, learnt = encode_chat(tokenizer, template, messages)
             cases.append({**about, "messages": messages, "ids": ids, "learnt": learnt})
-        for prompt, completion in PAIRS:
+        for prompt, completion in [] if name == "marked" else PAIRS:
             ids, learnt = encode_pair(tokenizer, prompt, completion)
             cases.append({**about, "prompt": prompt, "completion": completion, "ids": ids,
                           "learnt": learnt})
