@@ -30,6 +30,8 @@ constexpr Range kSize = From(1, kLargestSize);
 // Steps are counted in 32 bits.
 constexpr double kMostSteps = std::numeric_limits<int32_t>::max();
 constexpr Range kStepsOrNone = {.low = 1, .high = kMostSteps, .also = -1};
+// The upper half of the 64 bits from which dropout draws.
+constexpr Range kSeed = From(0, std::numeric_limits<uint32_t>::max());
 constexpr Range kEpochs = {.low = 0, .high = 1e6, .low_open = true};
 constexpr Range kShareBelowAll = {.low = 0, .high = 1, .high_open = true};
 constexpr Range kShareAboveNone = {.low = 0, .high = 1, .low_open = true};
@@ -114,7 +116,7 @@ constexpr auto kOptions = std::to_array<OptionSpec>({
     {kTraining, kSteps, "shuffle", "", kFlag, "", "true",
      "deal out the rows in another order each epoch"},
     {kTraining, kSteps, "seed", "", kInteger, "N", "42", "of first values, order and dropout",
-     AtLeast(0)},
+     kSeed},
     {kTraining, kSteps, "gradient_checkpointing", "", kFlag, "", "false",
      "compute activations again instead of keeping them"},
 
@@ -162,7 +164,7 @@ constexpr auto kOptions = std::to_array<OptionSpec>({
      AtLeast(0)},
     {kTalking, kSampling, "top_p", "", kNumber, "X", "1", "of the most likely that reach p",
      kShareAboveNone},
-    {kTalking, kSampling, "seed", "", kInteger, "N", "42", "same seed, same text", AtLeast(0)},
+    {kTalking, kSampling, "seed", "", kInteger, "N", "42", "same seed, same text", kSeed},
     {kGenerate, kSampling, "per_device_eval_batch_size", "batch_size", kInteger, "N", "8",
      "rows of --data answered together", kSize},
     {kChat, kSampling, "max_length", "max_seq_length", kInteger, "N", "2048",

@@ -203,6 +203,10 @@ TEST(TrainOptionsTest, RangesAreChecked) {
       [&] { options.Check(); },
       ThrowsMessage<Error>("[adam_beta2] expected a value of at least 0 and below 1, got 1"));
   options.adam.b2 = 0.999;
+  options.seed = uint64_t{1} << 32;
+  EXPECT_THAT([&] { options.Check(); },
+              ThrowsMessage<Error>("[seed] expected a value below 2^32, got 4294967296"));
+  options.seed = 42;
   options.max_steps = 0;
   EXPECT_THROW(options.Check(), Error);
 }

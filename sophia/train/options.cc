@@ -31,6 +31,7 @@ void TrainOptions::Check() const {
   if (max_steps < 0 && !(num_train_epochs > 0)) {
     Fail("num_train_epochs", "expected a value above 0, got {}", num_train_epochs);
   }
+  if (seed >> 32 != 0) Fail("seed", "expected a value below 2^32, got {}", seed);
   if (dtype != DType::kF32 && dtype != DType::kBF16) {
     Fail("dtype", "expected f32 or bf16, got {}", Name(dtype));
   }

@@ -42,7 +42,7 @@ struct TrainOptions {
   int64_t max_length = 1024;
   bool shuffle = true;
   bool gradient_checkpointing = false;  // keep layer inputs only and compute the rest again
-  uint64_t seed = 42;
+  uint64_t seed = 42;                   // below 2^32
 
   // Throws Error naming the option that is out of range.
   void Check() const;

@@ -1,11 +1,13 @@
 #include "sophia/train/prove.h"
 
 #include "sophia/base/sha256.h"
+#include "sophia/base/strings.h"
 
 namespace sophia::train {
 namespace {
 
 constexpr int64_t kSteps = 10;
+constexpr size_t kNamesShown = 3;
 
 std::string Digest(const std::vector<std::string>& hashes) {
   Sha256 hash;
@@ -38,6 +40,14 @@ void CompareBase(const std::vector<nn::ParamSpec>& specs, const std::vector<std:
     ++result.base_weights;
     if (before[i] != after[i]) result.moved.push_back(specs[i].path);
   }
+}
+
+std::string MovedNames(const ProofResult& result) {
+  const std::vector<std::string>& moved = result.moved;
+  const size_t shown = std::min(moved.size(), kNamesShown);
+  std::string text = "moved: " + Join({moved.begin(), moved.begin() + shown}, ", ");
+  if (moved.size() > shown) text += fmt::format(" and {} more", moved.size() - shown);
+  return text;
 }
 
 ProofResult Prove(const TrainOptions& options, const TrainEnvironment& environment,
@@ -73,6 +83,7 @@ ProofResult Prove(const TrainOptions& options, const TrainEnvironment& environme
   fmt::print(console, "{} base weights, {} moved; loss {:.5f} -> {:.5f}: {}\n", result.base_weights,
              result.moved.size(), result.steps.front().loss, last.loss,
              result.holds() ? "the proof holds" : "the proof FAILS");
+  if (!result.moved.empty()) fmt::print(console, "{}\n", MovedNames(result));
   return result;
 }
 

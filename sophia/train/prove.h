@@ -26,8 +26,12 @@ std::vector<std::string> BaseHashes(const std::vector<nn::ParamSpec>& specs,
 void CompareBase(const std::vector<nn::ParamSpec>& specs, const std::vector<std::string>& before,
                  const std::vector<std::string>& after, ProofResult& result);
 
-// Prints what the data holds, the table (step, loss, gradient norms, status) and the verdict on
-// `console`. The base weights are hashed as the device holds them, before and after.
+// "moved: a, b, c and 2 more": the first few of ProofResult::moved, which must not be empty.
+std::string MovedNames(const ProofResult& result);
+
+// Prints what the data holds, the table (step, loss, gradient norms, status), the verdict and the
+// weights that moved on `console`. The base weights are hashed as the device holds them, before and
+// after.
 ProofResult Prove(const TrainOptions& options, const TrainEnvironment& environment,
                   std::FILE* console);
 

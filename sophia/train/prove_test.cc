@@ -40,6 +40,12 @@ TEST(ProveTest, FailsWhenOneBitOfABaseWeightMoves) {
   EXPECT_FALSE(moved.holds());
 }
 
+TEST(ProveTest, NamesTheFirstFewThatMoved) {
+  EXPECT_EQ(MovedNames({.moved = {"a"}}), "moved: a");
+  EXPECT_EQ(MovedNames({.moved = {"a", "b", "c"}}), "moved: a, b, c");
+  EXPECT_EQ(MovedNames({.moved = {"a", "b", "c", "d", "e"}}), "moved: a, b, c and 2 more");
+}
+
 TEST(ProveTest, HoldsWhenTrainedWeightsAloneMove) {
   const std::vector<std::string> before = HashesOf({{1, 2}, {3, 4}, {5, 6}});
   ProofResult result = Compare(before, HashesOf({{1, 2}, {7, 8}, {5, 6}}));
