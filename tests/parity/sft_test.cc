@@ -63,14 +63,8 @@ double AdapterDifference(const std::filesystem::path& ours, const std::filesyste
   return worst;
 }
 
-class SftParityTest : public ::testing::TestWithParam<Json> {};
-
-void ExpectRunAsInTorch(const Json& run, std::optional<pallas::Mode> kernels) {
-  TrainOptions options = OptionsOf(run);
-  options.kernels = kernels;
-  TrainingRun ours(options, CpuEnvironment());
-  ASSERT_EQ(ours.total_steps(), static_cast<int64_t>(run["steps"].size()));
-  for (const Json& expected : run["steps"]) {
+void ExpectSteps(TrainingRun& ours, const Json& steps) {
+  for (const Json& expected : steps) {
     const StepMetrics metrics = ours.Step(ours.NextBatch());
     const double loss = expected["loss"];
     const double norm = expected["grad_norm"];
@@ -78,12 +72,22 @@ void ExpectRunAsInTorch(const Json& run, std::optional<pallas::Mode> kernels) {
     EXPECT_NEAR(metrics.grad_norm, norm, 1e-4 * norm) << "step " << metrics.step;
     EXPECT_NEAR(metrics.learning_rate, expected["learning_rate"].get<double>(), 1e-8);
   }
+}
+
+void ExpectRunAsInTorch(const Json& run, std::optional<pallas::Mode> kernels) {
+  TrainOptions options = OptionsOf(run);
+  options.kernels = kernels;
+  TrainingRun ours(options, CpuEnvironment());
+  ASSERT_EQ(ours.total_steps(), static_cast<int64_t>(run["steps"].size()));
+  ExpectSteps(ours, run["steps"]);
   const TemporaryFolder folder;
   ours.SaveAdapter(folder.path());
   EXPECT_LT(AdapterDifference(folder.path() / "adapter_model.safetensors",
                               kFixtures / run["adapter_out"].get<std::string>()),
             1e-3);
 }
+
+class SftParityTest : public ::testing::TestWithParam<Json> {};
 
 TEST_P(SftParityTest, MatchesTorchAndPeft) { ExpectRunAsInTorch(GetParam(), std::nullopt); }
 
@@ -100,6 +104,22 @@ TEST(InterpretedKernelsTest, MatchTorchAndPeft) {
     SCOPED_TRACE(name);
     ExpectRunAsInTorch(run, pallas::Mode::kInterpret);
   }
+}
+
+TEST(GradientCheckpointingTest, MatchesTorchAndPeft) {
+  const std::vector<Json> runs = Runs();
+  const auto run =
+      std::ranges::find(runs, "all_linear_accumulate", [](const Json& one) { return one["name"]; });
+  ASSERT_NE(run, runs.end());
+  TrainOptions options = OptionsOf(*run);
+  const TrainingRun kept(options, CpuEnvironment());
+  options.gradient_checkpointing = true;
+  TrainingRun ours(options, CpuEnvironment());
+  const auto temporary = [](const TrainingRun& one) {
+    return one.program().executable().executable().MemoryStats().temp;
+  };
+  EXPECT_LT(temporary(ours), temporary(kept));
+  ExpectSteps(ours, (*run)["steps"]);
 }
 
 INSTANTIATE_TEST_SUITE_P(Runs, SftParityTest, ::testing::ValuesIn(Runs()),

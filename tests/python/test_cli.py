@@ -3,15 +3,16 @@
 import json
 import os
 import re
+import subprocess
 
 import numpy as np
 import pytest
-from cli_support import (FIXTURES, GQA, ROOT, ROWS, complaint, output, sophia, text_model, training,
+from cli_support import (FIXTURES, GQA, PROGRAM, ROOT, ROWS, complaint, output, sophia, text_model, training,
                          write_rows)
 from safetensors.numpy import load_file
 
 SUBCOMMANDS = ["train", "generate", "chat", "tokenize", "logits", "inspect", "doctor", "prove",
-               "merge", "export", "kernels"]
+               "plan", "merge", "export", "kernels"]
 
 
 @pytest.fixture(scope="module")
@@ -151,6 +152,20 @@ def test_prompt_equals_messages_and_raw_template(tmp_path, chatty):
     assert answers != {output(*common, "--prompt", "Hi", "--temperature", 5)}
 
 
+def test_sampling_follows_its_flags(chatty):
+    def answer(*flags):
+        return output("generate", "--model", chatty, "--prompt", "Hi", "--max-new-tokens", 12, *flags)
+
+    hot = ["--temperature", 5]
+    greedy = answer()
+    assert answer(*hot, "--top-k", 1) == greedy
+    assert answer(*hot, "--top-p", 1e-6) == greedy
+    first = answer(*hot, "--seed", 1, "--top-p", 0.9)
+    assert first == answer(*hot, "--seed", 1, "--top-p", 0.9)
+    assert first != answer(*hot, "--seed", 2, "--top-p", 0.9)
+    assert first != greedy
+
+
 def test_batch_mode_writes_predictions_and_counts(tmp_path, chatty):
     rows = [{"messages": [{"role": "user", "content": text}, {"role": "assistant", "content": "x"}]}
             for text in ("one", "three", "five!")]
@@ -255,6 +270,13 @@ def test_prove_holds_on_one_repeated_batch(tmp_path):
     failed = sophia(*common, "--learning-rate", 0)
     assert failed.returncode == 1
     assert "the proof FAILS" in failed.stdout
+
+
+def test_prove_alone_takes_the_demo_s_model_and_rows(tmp_path):
+    result = subprocess.run([PROGRAM, "prove", "--max-length", "32", "--batch-size", "1"], cwd=tmp_path,
+                            capture_output=True, text=True, timeout=300, check=True)
+    assert ", 1000 truncated to max_length" in result.stdout.splitlines()[0]
+    assert re.search(r" 0 moved; .*: the proof holds$", result.stdout)
 
 
 def test_init_adapter_sets_the_lora_options(tmp_path):
