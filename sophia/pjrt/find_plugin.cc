@@ -109,12 +109,23 @@ std::vector<fs::path> Candidates(const PlatformFiles& files) {
       }
     }
   }
-  if (files.platform == "tpu")
+  if (files.platform == "tpu") {
     result.insert(result.end(), {"/lib/libtpu.so", "/usr/lib/libtpu.so"});
+  }
   return result;
 }
 
 }  // namespace
+
+std::vector<fs::path> PluginCandidates(std::string_view platform) {
+  std::vector<std::string> known;
+  for (const PlatformFiles& files : Platforms()) {
+    if (files.platform == platform) return Candidates(files);
+    known.emplace_back(files.platform);
+  }
+  Fail("plugin", "expected platform cpu, tpu or cuda, got {}{}", platform,
+       DidYouMean(platform, known));
+}
 
 fs::path FindPlugin(const PluginSearch& search) {
   std::error_code ignored;
@@ -126,22 +137,15 @@ fs::path FindPlugin(const PluginSearch& search) {
     if (fs::is_regular_file(*path, ignored)) return *path;
     Fail("SOPHIA_PJRT_PLUGIN", "expected a plugin's file, got {}", path->native());
   }
-  std::vector<std::string> known;
-  for (const PlatformFiles& files : Platforms()) {
-    known.emplace_back(files.platform);
-    if (files.platform != search.platform) continue;
-    std::string looked;
-    for (const fs::path& path : Candidates(files)) {
-      if (fs::is_regular_file(path, ignored)) return path;
-      looked += "\n  " + path.native();
-    }
-    Fail("plugin",
-         "expected a PJRT plugin for {}, got none; set --plugin or SOPHIA_PJRT_PLUGIN, or install "
-         "one; looked at:{}",
-         search.platform, looked.empty() ? " no existing folder" : looked);
+  std::string looked;
+  for (const fs::path& path : PluginCandidates(search.platform)) {
+    if (fs::is_regular_file(path, ignored)) return path;
+    looked += "\n  " + path.native();
   }
-  Fail("plugin", "expected platform cpu, tpu or cuda, got {}{}", search.platform,
-       DidYouMean(search.platform, known));
+  Fail("plugin",
+       "expected a PJRT plugin for {}, got none; set --plugin or SOPHIA_PJRT_PLUGIN, or install "
+       "one; looked at:{}",
+       search.platform, looked.empty() ? " no existing folder" : looked);
 }
 
 }  // namespace sophia::pjrt

@@ -104,9 +104,13 @@ struct PluginSearch {
   std::string platform = "cpu";               // cpu, tpu or cuda
 };
 
-// The plugin's file, by order: `path`, $SOPHIA_PJRT_PLUGIN, .deps/plugins beside or above the
-// program and the current folder, then the usual places of libtpu and of JAX's plugins. Throws
-// Error that lists every place looked at.
+// Where a platform's plugin may lie, in order: .deps/plugins beside or above the program and the
+// current folder, then the usual places of libtpu ($TPU_LIBRARY_PATH, installed Python packages,
+// /lib and /usr/lib) and of JAX's plugins. Throws Error for an unknown platform.
+std::vector<std::filesystem::path> PluginCandidates(std::string_view platform);
+
+// The plugin's file, by order: `path`, $SOPHIA_PJRT_PLUGIN, the first of PluginCandidates that
+// exists. Throws Error that lists every place looked at.
 std::filesystem::path FindPlugin(const PluginSearch& search);
 
 }  // namespace sophia::pjrt

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <cstdlib>
 
 #include "sophia/base/file.h"
@@ -16,6 +17,7 @@ using ::testing::Contains;
 using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::Key;
+using ::testing::Not;
 using ::testing::StartsWith;
 
 // Sets or (null) unsets a variable for the life of the object.
@@ -132,6 +134,27 @@ TEST(FindPlugin, LooksIntoPythonEnvironments) {
     WriteFile(plugins / name / "xla_cuda_plugin.so", "");
   }
   EXPECT_EQ(FindPlugin({.platform = "cuda"}), plugins / "xla_cuda13" / "xla_cuda_plugin.so");
+}
+
+TEST(PluginCandidates, ListLibtpusUsualPlacesInOrder) {
+  const TemporaryFolder folder;
+  const auto packages = folder.path() / "lib/python3.12/site-packages";
+  std::filesystem::create_directories(packages);
+  const ScopedEnvironment environment("VIRTUAL_ENV", folder.path().c_str());
+  const ScopedEnvironment library("TPU_LIBRARY_PATH", "/opt/libtpu/libtpu.so");
+  std::vector<std::filesystem::path> places = PluginCandidates("tpu");
+  // What else this machine has: .deps of several folders first, Python packages later.
+  EXPECT_THAT(places.front().native(), EndsWith("/.deps/plugins/libtpu.so"));
+  const std::vector<std::filesystem::path> expected = {"/opt/libtpu/libtpu.so",
+                                                       packages / "libtpu/libtpu.so",
+                                                       "/lib/libtpu.so", "/usr/lib/libtpu.so"};
+  std::erase_if(places, [&](const auto& path) {
+    return std::find(expected.begin(), expected.end(), path) == expected.end();
+  });
+  EXPECT_EQ(places, expected);
+  EXPECT_THAT(PluginCandidates("cuda"), Not(Contains("/opt/libtpu/libtpu.so")));
+  const ScopedEnvironment unset("TPU_LIBRARY_PATH", nullptr);
+  EXPECT_THAT(PluginCandidates("tpu"), Not(Contains("/opt/libtpu/libtpu.so")));
 }
 
 TEST(FindPlugin, ErrorsSayWhereItLooked) {

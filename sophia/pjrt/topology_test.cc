@@ -32,7 +32,7 @@ TEST(Topology, DescribesOneTpuChip) {
   EXPECT_EQ(devices[0].kind, "TPU v5 lite");
   EXPECT_THAT(devices[0].attributes, Contains(Key("coords")));
   const auto limit = topology.Attributes().at("device_memory_bytes_limit");
-  EXPECT_GT(std::get<int64_t>(limit), int64_t{16} << 30 >> 1);
+  EXPECT_GT(std::get<int64_t>(limit), int64_t{8} << 30);
 }
 
 TEST(Topology, CostAnalysisCountsTheFlopsAndBytesOfAProduct) {
@@ -63,7 +63,6 @@ TEST(CompileAheadOfTime, TellsTheMemoryOfATpuProgram) {
   EXPECT_EQ(memory.argument, 2 * 512 * 256 * 2);
   EXPECT_EQ(memory.output, 512 * 512 * 4);
   EXPECT_GE(memory.peak.value(), memory.argument + memory.output);
-  EXPECT_EQ(executable.CostAnalysis().at("flops"), 2.0 * 512 * 256 * 512);
   EXPECT_FALSE(executable.Serialize().empty());
 }
 
