@@ -30,4 +30,5 @@ oracle: build ## Regenerate the committed fixtures that need torch
 	.deps/venv-oracle/bin/python tools/oracle/check_engine.py build/sophia
 
 format: ## Format every tracked C++ file
+	@tools/setup.sh format
 	@git ls-files -z '*.h' '*.cc' | xargs -0 -r clang-format -i

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Installs what a group of targets needs; a second run changes nothing and touches no network.
-# usage: tools/setup.sh build|test|oracle|bench
+# usage: tools/setup.sh build|test|format|oracle|bench
 #   build   Debian packages to compile with; .deps/{include,plugins,models,licenses}
 #   test    build, clang tools and .deps/venv
+#   format  git and clang-format
 #   oracle  build and .deps/venv-oracle (torch, transformers, peft)
 #   bench   as oracle
 set -euo pipefail
@@ -171,12 +172,13 @@ main() {
       Build "${kTestPackages[@]}"
       Venv venv test
       ;;
+    format) DebianPackages git clang-format ;;
     oracle | bench)
       Build
       Venv venv-oracle test oracle
       ;;
     *)
-      Say "expected one of build, test, oracle, bench, got '$group'"
+      Say "expected one of build, test, format, oracle, bench, got '$group'"
       exit 2
       ;;
   esac
