@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Fine-tunes SmolLM2-135M-Instruct to turn messy reminders into JSON and shows what it learnt.
+# Fails if it answers less than 80 % of the test split exactly afterwards.
 # usage: [SOPHIA=build/sophia] examples/demo/run.sh   (writes under build/demo only)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
@@ -12,6 +13,7 @@ readonly kAdapter=$kOut/adapter
 readonly kSystem='Reminder to JSON'
 readonly kReminder='gotta give ben umbrella sundy @ 530pm'  # of the test split
 readonly kRowsBefore=25
+readonly kPercentExpected=80
 
 Title() { printf '\n== %s\n' "$*"; }
 
@@ -26,6 +28,9 @@ Evaluate() {
 
 # Answer FLAGS...: the sample conversation's answer, each line marked.
 Answer() { Generate --system "$kSystem" --prompt "$kReminder" "$@" | sed 's/^/  assistant: /'; }
+
+# Matches FILE: "97 of 100 (97.0 %)", what the evaluation wrote there.
+Matches() { sed -n 's/^exact match: //p' "$1"; }
 
 main() {
   local needed
@@ -57,11 +62,18 @@ main() {
   cat "$kOut/sample_after.txt"
 
   Title 'result'
-  echo "before   $(grep 'exact match' "$kOut/before.txt")"
-  echo "after    $(grep 'exact match' "$kOut/after.txt")"
+  echo "before   exact match: $(Matches "$kOut/before.txt"), the first $kRowsBefore rows of the test split"
+  echo "after    exact match: $(Matches "$kOut/after.txt"), the whole test split"
   echo "adapter  $kAdapter"
   echo "chat     $kSophia chat --model $kModel --adapter $kAdapter --system '$kSystem'"
   echo '         (it learnt single reminders: /reset before the next one)'
+
+  local right rows
+  read -r right _ rows _ < <(Matches "$kOut/after.txt")
+  if ((100 * right < kPercentExpected * rows)); then
+    echo "demo: expected at least $kPercentExpected % exact matches after training, got $right of $rows" >&2
+    exit 1
+  fi
 }
 
 main "$@"
