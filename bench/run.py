@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Speed and peak memory of LoRA fine-tuning of SmolLM2-135M: this engine beside torch and JAX.
 
-Every program does the same steps (rank 16 on all linears, AdamW, all labels trained) on the same cores,
+`sophia` holds dense weights (--quant none), as the peers do; `sophia-packed` is the default. Every
+program does the same steps (rank 16 on all linears, AdamW, all labels trained) on the same cores,
 one at a time, in turn, for some rounds; beside that, the tracing of an 8B step is timed. Prints each
 command, a table and the ratios to the targets, and writes them to build/bench.json.
 """
@@ -20,11 +21,13 @@ import sys
 import tempfile
 import time
 
-from report import DTYPES, print_ratios, print_table, ratios_of
+from report import AS_IT_COMES, DENSE, DTYPES, print_ratios, print_table, ratios_of
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PEERS = ROOT / "bench" / "peers"
-PROGRAMS = ("sophia", "torch", "torch-compile", "jax")
+# Ours, and the flags of each.
+OURS = {DENSE: ["--quant", "none"], AS_IT_COMES: []}
+PROGRAMS = (*OURS, "torch", "torch-compile", "jax")
 SHAPES = ((4, 128), (1, 512))  # batch, seq
 VOCAB = 49152
 
@@ -85,7 +88,7 @@ def write_rows(path, count, seq):
             file.write(json.dumps({"input_ids": ids, "labels": ids}) + "\n")
 
 
-def run_sophia(args, work):
+def run_sophia(args, program, work):
     """`sophia train` from the GGUF file over generated rows; speed from its metrics.jsonl."""
     with tempfile.TemporaryDirectory() as scratch:
         rows, out = pathlib.Path(scratch, "rows.jsonl"), pathlib.Path(scratch, "out")
@@ -98,7 +101,7 @@ def run_sophia(args, work):
             "--max-length", str(work.seq), "--lora-r", "16", "--lora-alpha", "32",
             "--lora-dropout", "0", "--lora-target-modules", "all-linear", "--learning-rate", "2e-4",
             "--lr-scheduler-type", "constant", "--weight-decay", "0", "--max-grad-norm", "0",
-            "--no-shuffle", "--save-strategy", "no",
+            "--no-shuffle", "--save-strategy", "no", *OURS[program],
         ]
         output, peak_rss_mb, seconds = run_process(command, SOPHIA_CACHE_DIR="")
         metrics = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
@@ -144,8 +147,8 @@ def run_all(args):
     for number in range(args.rounds):
         for work in works:
             for program in args.programs:
-                ours = program == "sophia"
-                result = run_sophia(args, work) if ours else run_peer(args, program, work)
+                run = run_sophia if program in OURS else run_peer
+                result = run(args, program, work)
                 if number == 0:
                     print(f"$ {result['command']}", flush=True)
                 print(f"  round {number + 1}: {result['tokens_per_second']:.0f} tokens/s, "
@@ -190,11 +193,11 @@ def main():
     usable = sorted(os.sched_getaffinity(0))
     cores = usable[: args.cores or None]
     os.sched_setaffinity(0, cores)
-    peers = [program for program in args.programs if program != "sophia"]
+    peers = [program for program in args.programs if program not in OURS]
     report = {"machine": machine(len(cores)), "peers": peer_versions(args) if peers else {}}
     print(f"{report['machine']['cpu']}, {len(cores)} cores; {report['peers']}", flush=True)
     report["records"] = run_all(args)
-    report["trace"] = run_trace(args) if "sophia" in args.programs else {}
+    report["trace"] = run_trace(args) if set(OURS) & set(args.programs) else {}
     shapes = [tuple(map(int, shape.split("x"))) for shape in args.shapes]
     report["ratios"] = ratios_of(report["records"], shapes, report["trace"])
     print_table(report["records"])
