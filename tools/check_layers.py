@@ -15,7 +15,7 @@ RANKS = {
     "autodiff": 2, "pallas": 2, "runtime": 2, "quant": 2,
     "kernels": 3,
     "nn": 4,
-    "models": 5, "lora": 5, "optim": 5, "shard": 5,
+    "models": 5, "lora": 5, "optim": 5,
     "train": 6, "generate": 6, "merge": 6,
     "plan": 7,
     "cli": 8,

@@ -177,8 +177,6 @@ const Encoder* FindEncoder(std::string_view storage) {
 
 }  // namespace
 
-bool CanEncodeGguf(std::string_view storage) { return FindEncoder(storage) != nullptr; }
-
 void EncodeGguf(std::string_view storage, std::span<const float> values, std::span<std::byte> out) {
   const Encoder* encoder = FindEncoder(storage);
   SOPHIA_CHECK(encoder != nullptr, "no encoder for {}", storage);

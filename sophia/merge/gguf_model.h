@@ -1,7 +1,6 @@
 #pragma once
 
 #include <filesystem>
-#include <span>
 #include <string>
 #include <string_view>
 
@@ -9,11 +8,9 @@
 
 namespace sophia::merge {
 
-// Names that --quantization takes: "f32", "f16", "bf16", "q8_0", "q4_0", "q4_k_m".
-std::span<const std::string_view> GgufQuantizations();
-
-// How a quantisation stores one tensor of a model of `layers` layers: llama.cpp's mixture, with
-// less dense storage where rows are not whole blocks.
+// How a quantisation ("f32", "f16", "bf16", "q8_0", "q4_0" or "q4_k_m") stores one tensor of a
+// model of `layers` layers: llama.cpp's mixture, with less dense storage where rows are not whole
+// blocks.
 std::string GgufStorageFor(std::string_view quantization, const Weight& weight, int64_t layers,
                            bool tied_embeddings);
 

@@ -52,8 +52,6 @@ std::string_view Wanted(std::string_view quantization, std::string_view name, in
 
 }  // namespace
 
-std::span<const std::string_view> GgufQuantizations() { return kQuantizations; }
-
 std::string GgufStorageFor(std::string_view quantization, const Weight& weight, int64_t layers,
                            bool tied_embeddings) {
   SOPHIA_CHECK(std::ranges::find(kQuantizations, quantization) != kQuantizations.end());
