@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from cli_support import FIXTURES, complaint, output
 from safetensors.numpy import load_file
+from safetensors_reader import read_safetensors
 
 LAYER_NAMES = {
     "input_layernorm": "attn_norm", "post_attention_layernorm": "ffn_norm",
@@ -25,22 +26,8 @@ CASES = ["mha", "gqa", "mqa", "tied", "attention_bias", "mlp_bias", "head_dim_wi
 
 
 def read_weights(path):
-    """All tensors in f32; NumPy alone has no bf16."""
-    data = path.read_bytes()
-    length = int.from_bytes(data[:8], "little")
-    weights = {}
-    for name, entry in json.loads(data[8 : 8 + length]).items():
-        if name == "__metadata__":
-            continue
-        begin, end = (8 + length + offset for offset in entry["data_offsets"])
-        if entry["dtype"] == "BF16":
-            bits = np.frombuffer(data[begin:end], np.uint16).astype(np.uint32) << 16
-            values = bits.view(np.float32)
-        else:
-            assert entry["dtype"] == "F32"
-            values = np.frombuffer(data[begin:end], np.float32)
-        weights[name] = values.reshape(entry["shape"])
-    return weights
+    """All tensors in f32."""
+    return {name: values.astype(np.float32) for name, values in read_safetensors(path).items()}
 
 
 def gguf_name(name):

@@ -3,19 +3,18 @@
 opcheck_dump runs the samples; here each has a row by its name, or the test fails.
 """
 
-import json
 import os
 import pathlib
 import subprocess
 
 import jax
 import jax.numpy as jnp
-import ml_dtypes
 import numpy as np
 import pytest
 from opcheck_layers import LAYERS
 from opcheck_ops import ROWS as OPS
 from opcheck_programs import ROWS as PROGRAMS
+from safetensors_reader import read_safetensors
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_platforms", "cpu")
@@ -24,29 +23,12 @@ BUILD = pathlib.Path(os.environ.get("SOPHIA_BUILD_DIR", "build"))
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PLUGIN = ROOT / ".deps" / "plugins" / "pjrt_cpu.so"
 
-DTYPES = {
-    "BOOL": np.bool_, "I8": np.int8, "U8": np.uint8, "I16": np.int16, "U16": np.uint16,
-    "I32": np.int32, "U32": np.uint32, "I64": np.int64, "U64": np.uint64, "F16": np.float16,
-    "F32": np.float32, "F64": np.float64, "BF16": ml_dtypes.bfloat16,
-    "F8_E4M3": ml_dtypes.float8_e4m3fn, "F8_E5M2": ml_dtypes.float8_e5m2,
-}  # fmt: skip
 # Of the largest expected value.
 TOLERANCE = {"float32": 1e-5, "bfloat16": 2.5e-2, "float16": 2e-3}
 # A gradient that the engine, but not JAX, rounds to bf16 or f8 on its way.
 LOOSE = {"dot_general/bf16": 1.2e-2}
 
 ROWS = {**OPS, **PROGRAMS, **LAYERS}
-
-
-def read_safetensors(path):
-    data = path.read_bytes()
-    start = 8 + int.from_bytes(data[:8], "little")
-    tensors = {}
-    for name, entry in json.loads(data[8:start]).items():
-        begin, end = (start + offset for offset in entry["data_offsets"])
-        array = np.frombuffer(data[begin:end], DTYPES[entry["dtype"]])
-        tensors[name] = array.reshape(entry["shape"])
-    return tensors
 
 
 @pytest.fixture(scope="module")
