@@ -18,10 +18,11 @@ std::vector<Tensor> While(const Predicate& condition, const TensorFunction& body
                           const std::vector<Tensor>& init, Loc loc = Loc::current());
 
 // Runs branches[index] (an s32 scalar), the last one for an index out of range. Branches return
-// tensors of equal shapes.
+// tensors of equal shapes. Throws Error when they do not, when there is none, or for another index.
 using Branch = std::function<std::vector<Tensor>()>;
 std::vector<Tensor> Case(const Tensor& index, const std::vector<Branch>& branches,
                          Loc loc = Loc::current());
+// The same by a bool scalar.
 std::vector<Tensor> Cond(const Tensor& predicate, const Branch& if_true, const Branch& if_false,
                          Loc loc = Loc::current());
 

@@ -22,6 +22,7 @@ Tensor ReduceMin(const Tensor& x, const Dims& axes, ReduceOptions options = {},
 Tensor All(const Tensor& x, const Dims& axes, ReduceOptions options = {}, Loc loc = Loc::current());
 Tensor Any(const Tensor& x, const Dims& axes, ReduceOptions options = {}, Loc loc = Loc::current());
 
+// Sum over `axes` divided by the number of elements in each sum.
 Tensor Mean(const Tensor& x, const Dims& axes, ReduceOptions options = {},
             Loc loc = Loc::current());
 

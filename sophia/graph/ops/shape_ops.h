@@ -33,8 +33,11 @@ Tensor Transpose(const Tensor& x, const Dims& permutation, Loc loc = Loc::curren
 Tensor ExpandDims(const Tensor& x, int64_t axis, Loc loc = Loc::current());
 Tensor Squeeze(const Tensor& x, int64_t axis, Loc loc = Loc::current());
 
+// Turns the order of the elements along each of `axes` (negative ones count from the last) round.
 Tensor Reverse(const Tensor& x, const Dims& axes, Loc loc = Loc::current());
 
+// Joins the parts along `axis` (negative ones count from the last). Throws Error when there is none
+// or when they differ in type or in another dimension.
 Tensor Concatenate(const std::vector<Tensor>& parts, int64_t axis, Loc loc = Loc::current());
 
 // Adds low[i] and high[i] elements of `value` (a scalar tensor) around and interior[i] between the
