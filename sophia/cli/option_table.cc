@@ -85,8 +85,8 @@ constexpr auto kOptions = std::to_array<OptionSpec>({
      "names separated by commas, a regular expression, or all-linear"},
     {kTraining, kLora, "use_rslora", "", kFlag, "", "false", "scale by alpha / sqrt(rank)"},
 
-    {kTraining, kOptimiser, "optim", "", kText, "adamw_torch|sgd", "adamw_torch",
-     "AdamW, or SGD without momentum"},
+    {kTraining, kOptimiser, "optim", "", kText, "adamw_torch|adamw_8bit|adamw_bnb_8bit|sgd",
+     "adamw_torch", "AdamW, with moments in f32 or 8 bits, or SGD without momentum"},
     {kTraining, kOptimiser, "learning_rate", "lr", kNumber, "X", "2e-4", "at its peak", AtLeast(0)},
     {kTraining, kOptimiser, "lr_scheduler_type", "", kText,
      "linear|cosine|constant|constant_with_warmup", "linear", "how the learning rate falls"},

@@ -1,5 +1,6 @@
 #include "sophia/cli/train_options.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "sophia/base/strings.h"
@@ -42,6 +43,12 @@ void CheckAgainstAdapter(const Values& values, const lora::LoraConfig& adapter) 
   }
 }
 
+train::OptimizerKind OptimizerNamed(std::string_view name) {
+  if (name == "adamw_bnb_8bit") return train::OptimizerKind::kAdamW8Bit;
+  const auto* found = std::ranges::find(train::kOptimizerNames, name);
+  return static_cast<train::OptimizerKind>(found - train::kOptimizerNames.begin());
+}
+
 // The proof takes the demo's model and rows where nothing is said.
 std::string Given(const Values& values, std::string_view key) {
   if (values.Has(key) || values.command() != kProve) return values.NeedText(key);
@@ -68,8 +75,7 @@ train::TrainOptions TrainOptionsFrom(const Values& values) {
                   .dropout = values.Number("lora_dropout"),
                   .targets = TargetsOf(values.Text("lora_target_modules")),
                   .rs_lora = values.Flag("use_rslora")};
-  options.optimizer =
-      values.Text("optim") == "sgd" ? train::OptimizerKind::kSgd : train::OptimizerKind::kAdamW;
+  options.optimizer = OptimizerNamed(values.Text("optim"));
   options.adam = {.b1 = values.Number("adam_beta1"),
                   .b2 = values.Number("adam_beta2"),
                   .eps = values.Number("adam_epsilon")};

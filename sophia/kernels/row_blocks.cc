@@ -10,13 +10,12 @@ namespace {
 
 constexpr int64_t kMaxRows = 512;
 constexpr int64_t kMaxColumns = 2048;
-constexpr int64_t kLanes = 128;
+
+}  // namespace
 
 int64_t RoundUp(int64_t value, int64_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
 }
-
-}  // namespace
 
 Dims RowBlocks::grid() const {
   return {(rows + block_rows - 1) / block_rows, (columns + block_columns - 1) / block_columns};

@@ -11,6 +11,10 @@
 // blocks, column blocks}, computed on a few rows at a time so that values fit into registers.
 namespace sophia::kernels {
 
+inline constexpr int64_t kLanes = 128;  // of a tile
+
+int64_t RoundUp(int64_t value, int64_t multiple);
+
 struct RowBlocks {
   int64_t rows = 0;  // of the arrays
   int64_t columns = 0;

@@ -60,6 +60,30 @@ TEST(ChainTest, NamesSlotsByParameter) {
   EXPECT_THROW(Chain({ScaleByAdam(), ScaleByAdam()}).slots(parameters), InternalError);
 }
 
+TEST(ChainTest, EndsInATransformThatMovesParameters) {
+  const Transform kernel =
+      AdamW({.schedule = {.learning_rate = 1}, .target = {.mode = pallas::Mode::kInterpret}});
+  EXPECT_FALSE(kernel.update);
+  const Transform chain = Chain({ClipByGlobalNorm(1), kernel});
+  EXPECT_FALSE(chain.update);
+  Graph graph;
+  const Tensor w = graph.AddInput({DType::kF32, {2, 3}}, {});
+  const Tensor step = graph.AddInput({DType::kS32, {}}, {});
+  const Tracing tracing(graph);
+  const Applied applied = Apply(chain, {{w}, {w}, {w, w}, step});
+  EXPECT_EQ(applied.params[0].shape(), w.shape());
+  EXPECT_EQ(applied.state.size(), 2U);
+  EXPECT_THROW(Apply(chain, {{w}, {w}, {w, w, w}, step}), InternalError);
+  EXPECT_THROW(Chain({kernel, ClipByGlobalNorm(1)}), InternalError);
+}
+
+TEST(InitialBytesTest, HasTheTypeOfTheSlot) {
+  EXPECT_THAT(InitialBytes({"mu/w", {DType::kU8, {2, 2}}, 127}),
+              ElementsAre(std::byte{127}, std::byte{127}, std::byte{127}, std::byte{127}));
+  EXPECT_THAT(InitialBytes({"mu/w", {DType::kF32, {}}, -2}),
+              ElementsAre(std::byte{0}, std::byte{0}, std::byte{0}, std::byte{0xC0}));
+}
+
 TEST(ChainTest, ChecksItsArguments) {
   Graph graph;
   const Tensor w = graph.AddInput({DType::kF32, {2}}, {});

@@ -7,6 +7,8 @@
 #include "sophia/graph/ops/creation.h"
 #include "sophia/graph/ops/elementwise.h"
 #include "sophia/graph/ops/shape_ops.h"
+#include "sophia/kernels/adam_formula.h"
+#include "sophia/optim/adamw_in_one_pass.h"
 
 namespace sophia::optim {
 namespace {
@@ -33,6 +35,9 @@ auto ZeroSlots(std::vector<std::string> prefixes) {
   };
 }
 
+// 1 - decay^count as -expm1(count log decay): in f32, 1 - 0.999f alone is off by 1e-5.
+Tensor BiasCorrection(double decay, const Tensor& count) { return -Expm1(count * std::log(decay)); }
+
 void CheckFraction(std::string_view where, std::string_view name, double value) {
   if (!(value >= 0 && value < 1)) {
     Fail(where, "expected {} of at least 0 and below 1, got {}", name, value);
@@ -45,22 +50,18 @@ void CheckNotNegative(std::string_view where, std::string_view name, double valu
   }
 }
 
-// 1 - decay^count as -expm1(count log decay): in f32, 1 - 0.999f alone is off by 1e-5.
-Tensor BiasCorrection(double decay, const Tensor& count) { return -Expm1(count * std::log(decay)); }
-
 Update AdamUpdate(const AdamOptions& options, const UpdateArgs& args) {
   const size_t n = args.params.size();
   SOPHIA_CHECK(args.state.size() == 2 * n, "{} state tensors", args.state.size());
-  const Tensor count = Convert(args.step, DType::kF32) + 1;
-  const Tensor correction1 = BiasCorrection(options.b1, count);
-  const Tensor root_correction2 = Sqrt(BiasCorrection(options.b2, count));
+  const auto [correction1, root_correction2] = BiasCorrections(options, args.step);
   const TensorList grads = InF32(args.grads);
   Update result;
   result.state.resize(2 * n);
   for (size_t i = 0; i < n; ++i) {
-    const Tensor mu = args.state[i] * options.b1 + grads[i] * (1 - options.b1);
-    const Tensor nu = args.state[n + i] * options.b2 + grads[i] * grads[i] * (1 - options.b2);
-    result.updates.push_back(mu / correction1 / (Sqrt(nu) / root_correction2 + options.eps));
+    const Tensor mu = kernels::NextMean(args.state[i], grads[i], options.b1);
+    const Tensor nu = kernels::NextSquare(args.state[n + i], grads[i], options.b2);
+    result.updates.push_back(
+        kernels::AdamDirection(mu, nu, correction1, root_correction2, options.eps));
     result.state[i] = mu;
     result.state[n + i] = nu;
   }
@@ -75,10 +76,20 @@ TensorList Scaled(const TensorList& tensors, const Tensor& factor) {
 
 }  // namespace
 
+Tensor ClipFactor(const TensorList& grads, double max_norm) {
+  return Min(max_norm / (GlobalNorm(grads) + 1e-6), 1);
+}
+
+BiasCorrectionPair BiasCorrections(const AdamOptions& options, const Tensor& step) {
+  const Tensor count = Convert(step, DType::kF32) + 1;
+  const Tensor correction1 = BiasCorrection(options.b1, count);
+  return {correction1, Sqrt(BiasCorrection(options.b2, count))};
+}
+
 Transform ClipByGlobalNorm(double max_norm) {
   if (!(max_norm > 0)) Fail("ClipByGlobalNorm", "expected a norm above 0, got {}", max_norm);
   return Stateless([max_norm](const UpdateArgs& args) {
-    return Scaled(args.grads, Min(max_norm / (GlobalNorm(args.grads) + 1e-6), 1));
+    return Scaled(args.grads, ClipFactor(args.grads, max_norm));
   });
 }
 
@@ -108,8 +119,12 @@ Transform ScaleByLearningRate(const Schedule& schedule) {
 }
 
 Transform AdamW(const AdamWOptions& options) {
-  return Chain({ScaleByAdam(options.adam), AddDecayedWeights(options.weight_decay),
-                ScaleByLearningRate(options.schedule)});
+  std::vector<Transform> parts;
+  if (options.max_grad_norm > 0) parts.push_back(ClipByGlobalNorm(options.max_grad_norm));
+  parts.insert(parts.end(), {ScaleByAdam(options.adam), AddDecayedWeights(options.weight_decay),
+                             ScaleByLearningRate(options.schedule)});
+  const bool is_plain = options.target.mode == pallas::Mode::kReference && !options.moments_8bit;
+  return is_plain ? Chain(parts) : AdamWInOnePass(options);
 }
 
 Transform Sgd(const SgdOptions& options) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "sophia/kernels/kernel_target.h"
 #include "sophia/optim/schedule.h"
 #include "sophia/optim/transform.h"
 
@@ -31,7 +32,16 @@ struct AdamWOptions {
   Schedule schedule;
   AdamOptions adam = {};
   double weight_decay = 0;
+  double max_grad_norm = 0;  // gradients are clipped first, as by ClipByGlobalNorm; 0: they are not
+  // Moments of parameters with at least two dimensions and kLeast8BitElements elements are 8-bit
+  // codes and the scales of their blocks, in slots mu, nu, mu_absmax and nu_absmax/<parameter>: see
+  // kernels::AdamW8Bit.
+  bool moments_8bit = false;
+  // With mode kMosaic or kInterpret one kernel moves a parameter and its moments.
+  kernels::KernelTarget target = {};
 };
+// As bitsandbytes' min_8bit_size.
+inline constexpr int64_t kLeast8BitElements = 4096;
 Transform AdamW(const AdamWOptions& options);
 
 // As torch.optim.SGD without momentum: the decay is added to the gradient.

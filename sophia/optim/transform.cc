@@ -36,12 +36,17 @@ void CheckArgs(const UpdateArgs& args) {
                ToString(args.step.shape()));
 }
 
-Update UpdateAll(std::span<const Transform> transforms, const UpdateArgs& args) {
-  CheckArgs(args);
+std::vector<NamedShape> Parameters(const UpdateArgs& args) {
   std::vector<NamedShape> parameters;
   for (const Tensor& param : args.params) {
     parameters.push_back({std::to_string(parameters.size()), param.shape()});
   }
+  return parameters;
+}
+
+Update UpdateAll(std::span<const Transform> transforms, const UpdateArgs& args) {
+  CheckArgs(args);
+  const std::vector<NamedShape> parameters = Parameters(args);
   Update result{.updates = InF32(args.grads)};
   auto next = args.state.begin();
   for (const Transform& transform : transforms) {
@@ -59,14 +64,58 @@ Update UpdateAll(std::span<const Transform> transforms, const UpdateArgs& args) 
   return result;
 }
 
+// The last transform moves the parameters by the updates of those before.
+Applied ApplyAll(std::span<const Transform> transforms, const UpdateArgs& args) {
+  const std::span<const Transform> before = transforms.first(transforms.size() - 1);
+  const auto split =
+      args.state.begin() + static_cast<std::ptrdiff_t>(AllSlots(before, Parameters(args)).size());
+  Update update = UpdateAll(before, {.grads = args.grads,
+                                     .params = args.params,
+                                     .state = TensorList(args.state.begin(), split),
+                                     .step = args.step});
+  Applied applied = transforms.back().apply({.grads = std::move(update.updates),
+                                             .params = args.params,
+                                             .state = TensorList(split, args.state.end()),
+                                             .step = args.step});
+  applied.state.insert(applied.state.begin(), update.state.begin(), update.state.end());
+  return applied;
+}
+
+template <typename T>
+std::vector<std::byte> Repeated(const Slot& slot) {
+  const std::vector<T> values(static_cast<size_t>(slot.shape.elements()),
+                              static_cast<T>(slot.initial_value));
+  const std::span<const std::byte> bytes = std::as_bytes(std::span(values));
+  return {bytes.begin(), bytes.end()};
+}
+
 }  // namespace
 
+std::vector<std::byte> InitialBytes(const Slot& slot) {
+  if (slot.shape.dtype == DType::kU8) return Repeated<uint8_t>(slot);
+  SOPHIA_CHECK(slot.shape.dtype == DType::kF32, "slot {}", ToString(slot.shape));
+  return Repeated<float>(slot);
+}
+
 Transform Chain(const std::vector<Transform>& transforms) {
-  return {.slots =
-              [transforms](std::span<const NamedShape> parameters) {
-                return AllSlots(transforms, parameters);
-              },
-          .update = [transforms](const UpdateArgs& args) { return UpdateAll(transforms, args); }};
+  for (size_t i = 0; i + 1 < transforms.size(); ++i) {
+    SOPHIA_CHECK(transforms[i].update, "transform {} of {} gives no updates", i, transforms.size());
+  }
+  Transform chain{.slots = [transforms](std::span<const NamedShape> parameters) {
+    return AllSlots(transforms, parameters);
+  }};
+  if (!transforms.empty() && transforms.back().apply) {
+    chain.apply = [transforms](const UpdateArgs& args) { return ApplyAll(transforms, args); };
+  } else {
+    chain.update = [transforms](const UpdateArgs& args) { return UpdateAll(transforms, args); };
+  }
+  return chain;
+}
+
+Applied Apply(const Transform& transform, const UpdateArgs& args) {
+  if (transform.apply) return transform.apply(args);
+  Update update = transform.update(args);
+  return {.params = ApplyUpdates(args.params, update.updates), .state = std::move(update.state)};
 }
 
 TensorList ApplyUpdates(const TensorList& params, const TensorList& updates) {

@@ -21,9 +21,12 @@ struct NamedShape {
 // "mu/model.layers.0.self_attn.q_proj.lora_A".
 struct Slot {
   std::string name;
-  Shape shape;
+  Shape shape;  // f32, or u8 for codes
   double initial_value = 0;
 };
+
+// The slot's values before the first step, in its type.
+std::vector<std::byte> InitialBytes(const Slot& slot);
 
 struct UpdateArgs {
   TensorList grads;   // of the parameters' sizes, any float type
@@ -37,16 +40,26 @@ struct Update {
   TensorList state;    // in the order of the slots
 };
 
+struct Applied {
+  TensorList params;  // after the step
+  TensorList state;   // in the order of the slots
+};
+
 // A gradient transformation, as in Optax: `slots` names the state it needs for given parameters,
-// `update` builds the ops of one step in the graph being traced. Math and state are f32.
+// `update` builds the ops of one step in the graph being traced. Math is f32. One that moves the
+// parameters itself, as a kernel does in one pass, has `apply` in place of `update`.
 struct Transform {
   std::function<std::vector<Slot>(std::span<const NamedShape> parameters)> slots;
   std::function<Update(const UpdateArgs& args)> update;
+  std::function<Applied(const UpdateArgs& args)> apply = {};
 };
 
 // Applies the transforms in order, each to the updates of the one before. No two may name the same
-// slot.
+// slot. Only the last may have `apply`; the chain then has it too.
 Transform Chain(const std::vector<Transform>& transforms);
+
+// One step by either: `apply`, or ApplyUpdates of what `update` gives.
+Applied Apply(const Transform& transform, const UpdateArgs& args);
 
 // params + updates, summed in f32 and rounded once to each parameter's type.
 TensorList ApplyUpdates(const TensorList& params, const TensorList& updates);

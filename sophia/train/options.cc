@@ -49,7 +49,7 @@ Json TrainOptions::ToJson() const {
           {"lora_dropout", lora.dropout},
           {"lora_target_modules", targets},
           {"use_rslora", lora.rs_lora},
-          {"optim", optimizer == OptimizerKind::kAdamW ? "adamw_torch" : "sgd"},
+          {"optim", kOptimizerNames[static_cast<size_t>(optimizer)]},
           {"learning_rate", learning_rate},
           {"lr_scheduler_type", Name(lr_scheduler)},
           {"warmup_steps", warmup_steps},
@@ -79,15 +79,19 @@ optim::Schedule ScheduleOf(const TrainOptions& options, int64_t total_steps) {
           .total_steps = total_steps};
 }
 
-optim::Transform OptimizerOf(const TrainOptions& options, const optim::Schedule& schedule) {
+optim::Transform OptimizerOf(const TrainOptions& options, const optim::Schedule& schedule,
+                             const kernels::KernelTarget& target) {
+  if (options.optimizer != OptimizerKind::kSgd) {
+    return optim::AdamW({.schedule = schedule,
+                         .adam = options.adam,
+                         .weight_decay = options.weight_decay,
+                         .max_grad_norm = options.max_grad_norm,
+                         .moments_8bit = options.optimizer == OptimizerKind::kAdamW8Bit,
+                         .target = target});
+  }
   std::vector<optim::Transform> parts;
   if (options.max_grad_norm > 0) parts.push_back(optim::ClipByGlobalNorm(options.max_grad_norm));
-  if (options.optimizer == OptimizerKind::kAdamW) {
-    parts.push_back(optim::AdamW(
-        {.schedule = schedule, .adam = options.adam, .weight_decay = options.weight_decay}));
-  } else {
-    parts.push_back(optim::Sgd({.schedule = schedule, .weight_decay = options.weight_decay}));
-  }
+  parts.push_back(optim::Sgd({.schedule = schedule, .weight_decay = options.weight_decay}));
   return optim::Chain(parts);
 }
 

@@ -1,10 +1,12 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "sophia/base/json.h"
 #include "sophia/lora/lora.h"
@@ -14,7 +16,10 @@
 
 namespace sophia::train {
 
-enum class OptimizerKind : uint8_t { kAdamW, kSgd };
+enum class OptimizerKind : uint8_t { kAdamW, kAdamW8Bit, kSgd };
+// As transformers names them (OptimizerNames), by kind.
+inline constexpr std::array<std::string_view, 3> kOptimizerNames = {"adamw_torch", "adamw_8bit",
+                                                                    "sgd"};
 
 // What a fine-tuning run is asked to do. Names and meaning follow TRL's SFTConfig and PEFT's
 // LoraConfig.
@@ -86,8 +91,10 @@ struct TrainEnvironment {
   pjrt::Device device() const { return chosen_device ? *chosen_device : client->default_device(); }
 };
 
-// Clipping, then the optimiser, for a run of `total_steps`.
+// Clipping, then the optimiser, for a run of `total_steps`. `target` says how its kernels are
+// traced.
 optim::Schedule ScheduleOf(const TrainOptions& options, int64_t total_steps);
-optim::Transform OptimizerOf(const TrainOptions& options, const optim::Schedule& schedule);
+optim::Transform OptimizerOf(const TrainOptions& options, const optim::Schedule& schedule,
+                             const kernels::KernelTarget& target = {});
 
 }  // namespace sophia::train

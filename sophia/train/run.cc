@@ -117,9 +117,7 @@ void TrainingRun::LoadWeights(const Checkpoint* checkpoint) {
       lora::LoadAdapter(options_.init_adapter, plan_->specs(), device, parameters_);
     }
     for (const optim::Slot& slot : slots_) {
-      const std::vector<float> values(static_cast<size_t>(slot.shape.elements()),
-                                      static_cast<float>(slot.initial_value));
-      state_.push_back(pjrt::Buffer::FromHost(device, slot.shape, values));
+      state_.push_back(pjrt::Buffer::FromHost(device, slot.shape, optim::InitialBytes(slot)));
     }
   }
   state_.push_back(pjrt::Buffer::FromHost(device, {DType::kS32, {}},

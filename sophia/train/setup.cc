@@ -16,11 +16,11 @@ std::unique_ptr<models::ModelPlan> BuildModel(const TrainOptions& options,
   return plan;
 }
 
-StepOptions StepOptionsOf(const TrainOptions& options, const BatchShape& shape,
-                          int64_t total_steps) {
+StepOptions StepOptionsOf(const TrainOptions& options, const BatchShape& shape, int64_t total_steps,
+                          const kernels::KernelTarget& target) {
   const optim::Schedule schedule = ScheduleOf(options, total_steps);
   return {.shape = shape,
-          .optimizer = OptimizerOf(options, schedule),
+          .optimizer = OptimizerOf(options, schedule, target),
           .schedule = schedule,
           .remat = options.gradient_checkpointing ? Remat::Nothing() : SaveProducts()};
 }

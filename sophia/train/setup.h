@@ -14,8 +14,9 @@ namespace sophia::train {
 std::unique_ptr<models::ModelPlan> BuildModel(const TrainOptions& options,
                                               const models::ModelFiles& files);
 
-// How a run of `total_steps` traces its step for batches of `shape`.
-StepOptions StepOptionsOf(const TrainOptions& options, const BatchShape& shape,
-                          int64_t total_steps);
+// How a run of `total_steps` traces its step for batches of `shape`; `target`: the optimiser's
+// kernels.
+StepOptions StepOptionsOf(const TrainOptions& options, const BatchShape& shape, int64_t total_steps,
+                          const kernels::KernelTarget& target = {});
 
 }  // namespace sophia::train

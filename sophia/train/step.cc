@@ -135,8 +135,7 @@ StepProgram TraceStep(const models::ModelPlan& plan, const StepOptions& options)
     result = Accumulate(plan, options, trainable, update.params, micro, scale);
   }
   update.grads = result.grads;
-  const optim::Update next = options.optimizer.update(update);
-  const std::vector<Tensor> updated = optim::ApplyUpdates(update.params, next.updates);
+  const optim::Applied next = optim::Apply(options.optimizer, update);
 
   const auto add_output = [&](const Tensor& value, const std::string& name,
                               std::optional<int> aliases = std::nullopt) {
@@ -145,7 +144,7 @@ StepProgram TraceStep(const models::ModelPlan& plan, const StepOptions& options)
         {.name = name, .sharding = graph.Replicated(value.shape()), .aliases_input = aliases});
   };
   for (size_t i = 0; i < trainable.size(); ++i) {
-    add_output(updated[i], named[i].name, static_cast<int>(trainable[i]));
+    add_output(next.params[i], named[i].name, static_cast<int>(trainable[i]));
   }
   for (size_t i = 0; i < next.state.size(); ++i) {
     add_output(next.state[i], program.slots[i].name, first_state + static_cast<int>(i));

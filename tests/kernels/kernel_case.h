@@ -32,6 +32,7 @@ struct KernelCase {
 };
 
 // One function a kernel, defined in NAME_cases.cc.
+std::vector<KernelCase> AdamWCases();
 std::vector<KernelCase> AttentionCases();
 std::vector<KernelCase> DropoutCases();
 std::vector<KernelCase> FlashCases();

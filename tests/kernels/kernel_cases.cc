@@ -7,8 +7,8 @@ namespace sophia::kernels {
 std::vector<KernelCase> AllCases() {
   std::vector<KernelCase> all;
   for (std::vector<KernelCase> cases :
-       {AttentionCases(), DropoutCases(), FlashCases(), GluCases(), LinearCrossEntropyCases(),
-        QuantMatMulCases(), RmsNormCases(), RotaryCases()}) {
+       {AdamWCases(), AttentionCases(), DropoutCases(), FlashCases(), GluCases(),
+        LinearCrossEntropyCases(), QuantMatMulCases(), RmsNormCases(), RotaryCases()}) {
     std::move(cases.begin(), cases.end(), std::back_inserter(all));
   }
   return all;

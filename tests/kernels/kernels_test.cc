@@ -2,16 +2,12 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <ostream>
 #include <set>
 
 #include "sophia/pjrt/test_support.h"
 #include "tests/kernels/run_case.h"
 
 namespace sophia::kernels {
-
-void PrintTo(const KernelCase& test, std::ostream* stream) { *stream << test.name; }
-
 namespace {
 
 using pallas::HostTensor;

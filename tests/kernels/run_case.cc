@@ -7,18 +7,23 @@
 #include "sophia/graph/ops/shape_ops.h"
 
 namespace sophia::kernels {
-namespace {
-
 using pallas::HostTensor;
+
+void PrintTo(const KernelCase& test, std::ostream* stream) { *stream << test.name; }
+
+Tensor SineWeights(const Dims& dims) {
+  const Tensor index = Iota({DType::kS32, {Product(dims)}}, 0);
+  return Sin(Reshape(Convert(index, DType::kF32), dims));
+}
+
+namespace {
 
 // sum(output · sin(flat index)) over the float outputs.
 Tensor LossOf(const std::vector<Tensor>& outputs) {
   Tensor loss = Scalar(DType::kF32, 0);
   for (const Tensor& output : outputs) {
     if (!IsFloat(output.dtype())) continue;
-    const Tensor index = Iota({DType::kS32, {output.shape().elements()}}, 0);
-    const Tensor weight = Sin(Reshape(Convert(index, DType::kF32), output.dims()));
-    loss = loss + Sum(Convert(output, DType::kF32) * weight);
+    loss = loss + Sum(Convert(output, DType::kF32) * SineWeights(output.dims()));
   }
   return loss;
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <ostream>
 #include <vector>
 
 #include "sophia/pallas/pallas_call.h"
@@ -8,8 +9,14 @@
 
 namespace sophia::kernels {
 
+// The name, for GoogleTest.
+void PrintTo(const KernelCase& test, std::ostream* stream);
+
 // A fixed draw of the case's inputs.
 std::vector<pallas::HostTensor> DrawInputs(const KernelCase& test);
+
+// sin(flat index), by which outputs are weighted in the loss whose gradients are compared: f32.
+Tensor SineWeights(const Dims& dims);
 
 // What a case gives in a graph.
 struct CaseResults {

@@ -27,6 +27,10 @@ Values ToHost(const Buffer& buffer) {
     for (const uint16_t half : buffer.ToVector<uint16_t>()) values.push_back(Bf16ToFloat(half));
     return values;
   }
+  if (buffer.shape().dtype == DType::kU8) {
+    for (const uint8_t code : buffer.ToVector<uint8_t>()) values.push_back(code);
+    return values;
+  }
   for (const float value : buffer.ToVector<float>()) values.push_back(value);
   return values;
 }
@@ -47,11 +51,11 @@ void TraceStep(const OptimCase& test, const std::vector<Slot>& slots, Graph& gra
     args.state.push_back(graph.AddInput(slot.shape, {.name = slot.name}));
   }
   const Tracing tracing(graph);
-  const Update update = test.transform.update(args);
+  const Applied next = Apply(test.transform, args);
   graph.AddOutput(LearningRate(test.schedule, args.step), {.name = "learning_rate"});
   graph.AddOutput(GlobalNorm(args.grads), {.name = "grad_norm"});
-  for (const Tensor& param : ApplyUpdates(args.params, update.updates)) graph.AddOutput(param, {});
-  for (const Tensor& slot : update.state) graph.AddOutput(slot, {});
+  for (const Tensor& param : next.params) graph.AddOutput(param, {});
+  for (const Tensor& slot : next.state) graph.AddOutput(slot, {});
 }
 
 }  // namespace
@@ -67,8 +71,7 @@ std::vector<OptimStep> RunOptim(const pjrt::Client& client, const OptimCase& tes
     kept.push_back(ToDevice(client, test.parameters[i].shape, test.initial[i]));
   }
   for (const Slot& slot : slots) {
-    const auto elements = static_cast<size_t>(slot.shape.elements());
-    kept.push_back(ToDevice(client, slot.shape, Values(elements, slot.initial_value)));
+    kept.push_back(Buffer::FromHost(client.default_device(), slot.shape, InitialBytes(slot)));
   }
   std::vector<OptimStep> steps;
   for (const std::vector<Values>& grads : test.grads) {

@@ -8,6 +8,7 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax.extend.random import threefry2x32_p
 
 F32 = jnp.float32
@@ -86,14 +87,47 @@ NF4 = jnp.array([-1.0, -0.6961928009986877, -0.5250730514526367, -0.394917488098
                  0.7229568362236023, 1.0], F32)  # fmt: skip
 
 
-def dynamic_map():
-    """bitsandbytes' signed 8-bit map (https://arxiv.org/abs/1511.04561), rising."""
+def dynamic_map(signed=True):
+    """bitsandbytes' 8-bit map (https://arxiv.org/abs/1511.04561), rising."""
     positive = []
     for i in range(7):
-        edges = jnp.linspace(0.1, 1, 2**i + 1)
+        edges = np.linspace(0.1, 1, 2 ** (i + (not signed)) + 1)
         positive.append(10.0 ** (i - 6) * (edges[:-1] + edges[1:]) / 2)
-    positive = jnp.concatenate(positive)
-    return jnp.concatenate([-positive[::-1], jnp.zeros(1), positive, jnp.ones(1)])
+    positive = np.concatenate(positive)
+    negative = -positive[::-1] if signed else []
+    return np.concatenate([negative, [0], positive, [1]])
+
+
+def adamw(numbers, param, grad, mu, nu):
+    """Optax's AdamW at its third step, with gradients halved."""
+    state = optax.ScaleByAdamState(count=jnp.asarray(2), mu=mu, nu=nu)
+    wide = param.astype(F32)
+    direction, state = optax.scale_by_adam(0.8, 0.95, 1e-6).update(grad * 0.5, state)
+    updates, _ = optax.add_decayed_weights(0.3).update(direction, optax.EmptyState(), wide)
+    return [(wide - 0.02 * updates).astype(param.dtype), state.mu, state.nu]
+
+
+def adamw_8bit(numbers, param, grad, mu, mu_absmax, nu, nu_absmax):
+    """The same with moments as codes of blocks of 256 rows; a short last dimension lies across them."""
+    swaps = param.shape[-1] < 128 and param.shape[-1] < param.shape[-2]
+    to_rows = lambda x: (jnp.swapaxes(x, -1, -2) if swaps else x).reshape(mu.shape)
+    rows, columns = mu.shape
+    blocks = mu_absmax.shape[0]
+    over_rows = lambda x: jnp.broadcast_to(x, (blocks, 256, columns)).reshape(-1, columns)[:rows]
+    maps = [dynamic_map(), dynamic_map(signed=False)]
+    moments = [jnp.asarray(values, F32)[codes.astype(jnp.int32)] * over_rows(absmax)
+               for values, codes, absmax in zip(maps, (mu, nu), (mu_absmax, nu_absmax), strict=True)]
+    updated, *moments = adamw(numbers, to_rows(param), to_rows(grad), *moments)
+    results = []
+    for values, moment in zip(maps, moments, strict=True):
+        padded = jnp.pad(jnp.abs(moment), ((0, blocks * 256 - rows), (0, 0)))
+        absmax = padded.reshape(blocks, 256, columns).max(axis=1, keepdims=True)
+        share = moment / jnp.maximum(over_rows(absmax), 1.2e-38)
+        middles = jnp.asarray((values[:-1] + values[1:]) / 2, F32)
+        results += [jnp.searchsorted(middles, share).astype(jnp.uint8), absmax]
+    if swaps:
+        updated = jnp.swapaxes(updated.reshape(*param.shape[:-2], param.shape[-1], param.shape[-2]), -1, -2)
+    return [updated.reshape(param.shape), *results]
 
 
 def quant_matmul(x, codes, *scales, table=None, zero=0, group=64, scale_type=jnp.bfloat16):
@@ -109,7 +143,7 @@ def quant_matmul(x, codes, *scales, table=None, zero=0, group=64, scale_type=jnp
         codes = jnp.concatenate([pairs & 15, pairs >> 4], axis=1).reshape(-1, rows)
     values = codes.astype(F32) - (zero or 0) if table is None else table[codes]
     if table is not None:
-        quantised = dynamic_map()[jnp.asarray(scales[0]).astype(jnp.int32)] * scales[1][:, None]
+        quantised = jnp.asarray(dynamic_map(), F32)[jnp.asarray(scales[0]).astype(jnp.int32)] * scales[1][:, None]
         groups = codes.shape[0] // group
         scale = (quantised.reshape(-1)[: rows * groups] + scales[2]).reshape(rows, groups).T
     else:
@@ -121,6 +155,8 @@ def quant_matmul(x, codes, *scales, table=None, zero=0, group=64, scale_type=jnp
 
 
 REFERENCES = {
+    "adamw": adamw,
+    "adamw_8bit": adamw_8bit,
     "attention": functools.partial(attention, soft_cap=0.5),
     "dropout_tenth": functools.partial(dropout, rate=0.1),
     "dropout_half": functools.partial(dropout, rate=0.5),

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import time
 
+import numpy as np
 import pytest
 from cli_support import FIXTURES, PROGRAM, ROWS, complaint, output, sophia, training, write_rows
 from resume_support import STEPS, TINY, assert_same_end, checkpoints, rows
@@ -56,6 +57,7 @@ def test_checkpoint_holds_what_its_step_left(reference):
 @pytest.mark.parametrize("options", [
     {"lr-scheduler-type": "linear", "warmup-steps": 3, "gradient-accumulation-steps": 3},
     {"optim": "sgd", "lr-scheduler-type": "cosine", "weight-decay": 0.1},
+    {"optim": "adamw_8bit", "lora-r": 64},
 ])
 def test_schedule_and_data_go_on(tmp_path, options):
     output(*run(tmp_path / "whole", **options))
@@ -64,6 +66,28 @@ def test_schedule_and_data_go_on(tmp_path, options):
         text = output(*run(out, "--resume", **options))
         assert f"resume: {step} of {STEPS} steps are done" in text
         assert_same_end(out, tmp_path / "whole")
+
+
+def test_8_bit_moments_are_saved_as_such(tmp_path):
+    def state(**options):
+        out = tmp_path / options["optim"]
+        output(*run(out, **{"lora-r": 64, "max-steps": 4, **options}))
+        assert json.loads((out / "checkpoint-4" / "training_args.json").read_text())["optim"] == options["optim"]
+        return load_file(out / "checkpoint-4" / "optimizer.safetensors")
+
+    wide, coded = (state(optim=optim) for optim in ("adamw_torch", "adamw_8bit"))
+    assert all(x.dtype == np.float32 for x in wide.values())
+    codes = {name for name, x in coded.items() if x.dtype == np.uint8}
+    assert codes == {name for name, x in wide.items() if x.size >= 4096} != set()
+    for name in codes:
+        kind, parameter = name.split("/")
+        absmax = coded[f"{kind}_absmax/{parameter}"]
+        assert len(np.unique(coded[name])) > 30 and np.all(absmax >= 0) and np.any(absmax > 0)
+        assert (coded[name].nbytes + absmax.nbytes) < 0.3 * wide[name].nbytes
+    # bitsandbytes' own name means the same run.
+    out = tmp_path / "adamw_8bit"
+    again = run(out, **{"lora-r": 64, "max-steps": 4, "optim": "adamw_bnb_8bit"})
+    assert "4 of 4 steps are done" in output(*again, "--resume")
 
 
 def test_rows_after_the_checkpoint_are_dropped(tmp_path, reference):
