@@ -1,5 +1,6 @@
 #include "sophia/kernels/rotary.h"
 
+#include <algorithm>
 #include <numeric>
 
 #include "sophia/base/error.h"
@@ -16,7 +17,6 @@ using pallas::KernelRefs;
 using pallas::Ref;
 using pallas::Val;
 
-constexpr int64_t kLanes = 128;
 constexpr int64_t kStep = 16;
 
 struct Rotation {
@@ -27,6 +27,8 @@ struct Rotation {
   int64_t distance() const { return layout == RotaryLayout::kHalves ? head_dim / 2 : 1; }
   // Lanes that whole heads and whole tiles fill.
   int64_t group() const { return std::lcm(head_dim, kLanes); }
+  // Heads that are rotated at once where rows are `width` wide.
+  int64_t copies(int64_t width) const { return std::min(group(), width) / head_dim; }
 };
 
 // [step, n] copies of x side by side.
@@ -37,7 +39,7 @@ Val Repeat(const Val& x, int64_t n) {
 // The elements that those of x, whole heads, are rotated with.
 Val Partners(const Rotation& rotation, const Val& x) {
   const int64_t distance = rotation.distance();
-  const int64_t width = (x.dim(1) + kLanes - 1) / kLanes * kLanes;
+  const int64_t width = RoundUp(x.dim(1), kLanes);
   Val wide = x;
   if (width > x.dim(1)) {
     const Val zeros = pallas::Full({DType::kF32, {x.dim(0), width - x.dim(1)}}, 0);
@@ -72,8 +74,8 @@ std::vector<Tensor> Rotate(const std::vector<Tensor>& heads, const Tensor& table
                            const RotaryOptions& options) {
   const int64_t d = rotation.head_dim;
   const int64_t rows = table.dim(0);
-  int64_t row_bytes = 2 * d * ByteSize(DType::kF32, 1);
-  for (const Tensor& x : heads) row_bytes += 2 * ByteSize(x.dtype(), x.dim(1));
+  int64_t row_bytes = ByteSize(DType::kF32, RoundUp(2 * d, kLanes));
+  for (const Tensor& x : heads) row_bytes += 2 * ByteSize(x.dtype(), RoundUp(x.dim(1), kLanes));
   const int64_t block_rows = PlanBlockRows("rotary", rows, row_bytes, target,
                                            {.block_rows = options.block_rows, .step = kStep});
   const auto blocks_of = [&](const Tensor& x) {
@@ -89,13 +91,16 @@ std::vector<Tensor> Rotate(const std::vector<Tensor>& heads, const Tensor& table
     spec.out_specs.push_back(blocks_of(x).spec());
     spec.out_shapes.push_back(x.shape());
   }
-  spec.cost_estimate = pallas::CostEstimate{.flops = 3 * rows * (heads[0].dim(1) + heads[1].dim(1)),
-                                            .bytes_accessed = rows * row_bytes};
+  spec.cost_estimate =
+      pallas::CostEstimate{.flops = 3 * rows * (heads[0].dim(1) + heads[1].dim(1)),
+                           .bytes_accessed = table.shape().bytes() + 2 * heads[0].shape().bytes() +
+                                             2 * heads[1].shape().bytes()};
+  const int64_t copies = rotation.copies(std::max(heads[0].dim(1), heads[1].dim(1)));
   const auto body = [&](const KernelRefs& r) {
     ForRowSteps(blocks_of(table), [&](const pallas::Ds& at) {
       const Val angles = r.in[0].At({at}).Load();
-      const Val cos = Repeat(pallas::SliceAxis(angles, 1, 0, d), rotation.group() / d);
-      const Val sin = Repeat(pallas::SliceAxis(angles, 1, d, 2 * d), rotation.group() / d);
+      const Val cos = Repeat(pallas::SliceAxis(angles, 1, 0, d), copies);
+      const Val sin = Repeat(pallas::SliceAxis(angles, 1, d, 2 * d), copies);
       for (size_t i = 0; i < r.out.size(); ++i) {
         RotateRows(rotation, r.in[i + 1], r.out[i], at, cos, sin);
       }

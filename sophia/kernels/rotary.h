@@ -33,7 +33,8 @@ struct Rotated {
 //
 // Tiles: rows of B · S positions with all heads side by side, so that head sizes below 128 waste no
 // lanes; partners are found by rolls over lanes. VMEM: twice 2 (H + K) D elements a row for
-// operands and results and 2 D f32 for the table. Numerics: f32 inside, one rounding.
+// operands and results and 2 D f32 for the table, each in whole 128 lanes. Numerics: f32 inside,
+// one rounding.
 Rotated Rotary(const Tensor& q, const Tensor& k, const RotaryTable& table,
                const KernelTarget& target, const RotaryOptions& options = {});
 

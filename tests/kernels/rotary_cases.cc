@@ -56,6 +56,7 @@ std::vector<KernelCase> RotaryCases() {
       {.name = "head_64", .q = {1, 40, 3, 64}, .kv_heads = 1, .block_rows = 32},
       {.name = "head_128"},
       {.name = "head_80", .q = {1, 5, 9, 80}, .kv_heads = 1},
+      {.name = "head_32", .q = {1, 9, 3, 32}, .kv_heads = 1},
       {.name = "head_96", .q = {1, 1, 4, 96}, .kv_heads = 4},
       {.name = "head_256", .q = {1, 17, 1, 256}, .kv_heads = 1},
       {.name = "bf16", .q = {2, 24, 3, 64}, .kv_heads = 3, .dtype = DType::kBF16},
