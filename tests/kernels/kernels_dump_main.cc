@@ -4,6 +4,8 @@
 //   FOLDER/CASE.N.KERNEL.mlir, the Mosaic text, with in/I and out/I in a .safetensors beside it,
 //   all as f32 or s32. FOLDER/cases.json lists them.
 // kernels_dump compile CHIP: compiles the cases that the chip takes by libtpu, one line each.
+// kernels_dump shapes CHIP MODEL: the same for all kernels at a model's shapes; without MODEL,
+//   names the models.
 #include <cstdio>
 #include <filesystem>
 #include <span>
@@ -12,6 +14,7 @@
 #include "sophia/base/json.h"
 #include "sophia/io/safetensors.h"
 #include "sophia/pallas/mosaic.h"
+#include "tests/kernels/model_cases.h"
 #include "tests/kernels/run_case.h"
 
 namespace sophia::kernels {
@@ -105,12 +108,12 @@ void Write(const path& folder) {
             sophia::Dump({{"compiler", SOPHIA_COMPILER}, {"cases", std::move(cases)}}));
 }
 
-void Compile(const std::string& name) {
+void Compile(const std::string& name, const std::vector<KernelCase>& cases) {
   const std::optional<Chip> chip = pallas::ChipFromName(name);
   if (!chip) Fail("kernels_dump", "expected a chip, got {}", name);
   const pjrt::Topology topology = pjrt::Topology::Create(
       pjrt::Plugin::Load(SOPHIA_DEPS_DIR "/plugins/libtpu.so"), Info(*chip).topology);
-  for (const KernelCase& test : AllCases()) {
+  for (const KernelCase& test : cases) {
     if (test.from > *chip) continue;
     std::printf("%s ", test.name.c_str());
     std::fflush(stdout);
@@ -136,14 +139,21 @@ void Compile(const std::string& name) {
 
 int main(int argc, char** argv) {
   const std::span<char*> arguments(argv, static_cast<size_t>(argc));
-  const std::string command = arguments.size() == 3 ? arguments[1] : "";
+  const std::string command = arguments.size() >= 2 ? arguments[1] : "";
   try {
-    if (command == "write") {
+    if (command == "write" && argc == 3) {
       sophia::kernels::Write(arguments[2]);
-    } else if (command == "compile") {
-      sophia::kernels::Compile(arguments[2]);
+    } else if (command == "compile" && argc == 3) {
+      sophia::kernels::Compile(arguments[2], sophia::kernels::AllCases());
+    } else if (command == "shapes" && argc == 2) {
+      for (const std::string_view name : sophia::kernels::ModelNames()) {
+        std::printf("%s\n", std::string(name).c_str());
+      }
+    } else if (command == "shapes" && argc == 4) {
+      sophia::kernels::Compile(arguments[2], sophia::kernels::ModelCases(arguments[3]));
     } else {
-      std::fprintf(stderr, "usage: kernels_dump write FOLDER | compile CHIP\n");
+      std::fprintf(stderr,
+                   "usage: kernels_dump write FOLDER | compile CHIP | shapes [CHIP MODEL]\n");
       return 2;
     }
   } catch (const std::exception& error) {
