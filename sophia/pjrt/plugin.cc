@@ -1,8 +1,13 @@
 #include "sophia/pjrt/plugin.h"
 
 #include <dlfcn.h>
+#include <link.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
+#include <span>
 
 #include "sophia/pjrt/call.h"
 
@@ -30,6 +35,27 @@ void CheckVersion(const PJRT_Api* api, const fs::path& path) {
          "(PJRT API {}.{})",
          kMinimumTableSize, api->struct_size, version.major_version, version.minor_version);
   }
+}
+
+// For dl_iterate_phdr: gives back the executable pages of the library that holds `address`. They
+// are never written to, so nothing is lost.
+int DropCodeAround(dl_phdr_info* library, size_t, void* address) {
+  const std::span segments(library->dlpi_phdr, library->dlpi_phnum);
+  const auto begin = [&](const ElfW(Phdr) & s) { return library->dlpi_addr + s.p_vaddr; };
+  const auto at = reinterpret_cast<ElfW(Addr)>(address);
+  if (std::ranges::none_of(segments, [&](const ElfW(Phdr) & s) {
+        return s.p_type == PT_LOAD && at >= begin(s) && at < begin(s) + s.p_memsz;
+      })) {
+    return 0;
+  }
+  const auto page = static_cast<ElfW(Addr)>(sysconf(_SC_PAGESIZE));
+  for (const ElfW(Phdr) & s : segments) {
+    if (s.p_type != PT_LOAD || (s.p_flags & PF_X) == 0 || (s.p_flags & PF_W) != 0) continue;
+    const ElfW(Addr) first = (begin(s) + page - 1) / page * page;
+    const ElfW(Addr) last = (begin(s) + s.p_filesz) / page * page;
+    if (last > first) madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
+  }
+  return 1;
 }
 
 void SetIfUnset(const char* name, const char* value) { setenv(name, value, 0); }
@@ -81,6 +107,8 @@ NamedValues Plugin::Attributes() const {
   const auto args = TryCall<&PJRT_Api::PJRT_Plugin_Attributes>(*this, {});
   return args ? FromPjrt(args->attributes, args->num_attributes) : NamedValues{};
 }
+
+void Plugin::DropCode() const { dl_iterate_phdr(DropCodeAround, const_cast<PJRT_Api*>(api_)); }
 
 const PJRT_Extension_Base* Plugin::FindExtension(int type) const {
   for (const auto* it = api_->extension_start; it != nullptr; it = it->next) {

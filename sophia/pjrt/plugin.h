@@ -80,6 +80,10 @@ class Plugin : public std::enable_shared_from_this<Plugin> {
   // What the plugin says of itself: xla_version, stablehlo_current_version, ….
   NamedValues Attributes() const;
 
+  // Takes the library's code out of this process' memory: what still runs is read from the file
+  // again. After compilation that is most of it, since a compiler is large and steps need little.
+  void DropCode() const;
+
   // The extension of a PJRT_Extension_Type, or null.
   const PJRT_Extension_Base* FindExtension(int type) const;
 

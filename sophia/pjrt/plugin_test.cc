@@ -4,9 +4,12 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <fstream>
+#include <sstream>
 
 #include "sophia/base/file.h"
 #include "sophia/pjrt/call.h"
+#include "sophia/pjrt/executable.h"
 #include "sophia/pjrt/test_support.h"
 
 namespace sophia::pjrt {
@@ -185,6 +188,42 @@ TEST(NamedValues, RoundTripThroughPjrt) {
   EXPECT_EQ(FromPjrt(raw.data(), raw.size()), values);
   EXPECT_EQ(ToString(values.at("list")), "[1, 2]");
   EXPECT_EQ(ToString(values.at("flag")), "true");
+}
+
+// Resident bytes of the mappings of a file with these permissions, by Linux' smaps.
+int64_t ResidentBytes(const std::filesystem::path& file, std::string_view permissions) {
+  std::ifstream maps("/proc/self/smaps");
+  int64_t kilobytes = 0;
+  bool counts = false;
+  for (std::string line; std::getline(maps, line);) {
+    std::istringstream words(line);
+    std::string first;
+    std::string second;
+    words >> first >> second;
+    if (first.back() != ':') {
+      counts = second == permissions && line.ends_with(file.filename().string());
+    } else if (counts && first == "Rss:") {
+      kilobytes += std::stoll(second);
+    }
+  }
+  return kilobytes * 1024;
+}
+
+TEST(PluginTest, DroppedCodeRunsAgain) {
+  const Client& client = SharedCpuClient();
+  const auto compile = [&] {
+    LoadedExecutable::Compile(client, R"(
+      func.func @main(%x: tensor<4xf32>) -> tensor<4xf32> {
+        %0 = stablehlo.add %x, %x : tensor<4xf32>
+        return %0 : tensor<4xf32>
+      })");
+  };
+  compile();
+  const int64_t before = ResidentBytes(CpuPlugin(), "r-xp");
+  EXPECT_GT(before, 20 << 20);
+  client.plugin().DropCode();
+  EXPECT_LT(ResidentBytes(CpuPlugin(), "r-xp"), before / 4);
+  compile();
 }
 
 }  // namespace

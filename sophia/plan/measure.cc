@@ -90,6 +90,7 @@ Json OnCpu(const Target& target, const Graph& graph, bool run) {
   Json result = Compiled(program.executable().executable());
   result["seconds"] = SecondsSince(start);
   result["compiler"] = client->platform_name() + " " + client->platform_version();
+  client->plugin().DropCode();
   malloc_trim(0);
   const int64_t need = result["need"].get<int64_t>() + ResidentBytes();
   result["need"] = need;

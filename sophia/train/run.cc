@@ -101,8 +101,9 @@ void TrainingRun::Compile() {
                        {.name = "train_step",
                         .device = environment_.device(),
                         .cache = environment_.cache ? &*environment_.cache : nullptr}));
-  // The compiler's working memory goes back to the system before the weights come, and what loading
-  // them took before the first step.
+  // The compiler and its working memory go back to the system before the weights come, and what
+  // loading them took before the first step.
+  environment_.client->plugin().DropCode();
   malloc_trim(0);
 }
 
