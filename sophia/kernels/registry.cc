@@ -4,8 +4,10 @@
 #include <array>
 
 #include "sophia/autodiff/autodiff.h"
+#include "sophia/graph/ops/creation.h"
 #include "sophia/graph/ops/reduce_ops.h"
 #include "sophia/graph/ops/shape_ops.h"
+#include "sophia/kernels/adamw.h"
 #include "sophia/kernels/dropout.h"
 #include "sophia/kernels/flash_attention.h"
 #include "sophia/kernels/glu.h"
@@ -85,6 +87,24 @@ void TraceQuantMatMul(const KernelTarget& target) {
   });
 }
 
+AdamWScalars Ones() {
+  const Tensor one = Scalar(DType::kF32, 1);
+  return {one, one, one, one};
+}
+
+void TraceAdamW(const KernelTarget& target) {
+  const auto input = [] { return Input(DType::kF32, {32, 16, 14336}); };
+  AdamW(input(), input(), {input(), input()}, Ones(), target);
+}
+
+void TraceAdamW8Bit(const KernelTarget& target) {
+  const Tensor param = Input(DType::kF32, {32, 16, 14336});
+  const auto codes = [&] { return Input(DType::kU8, MomentCodes(param.dims()).dims); };
+  const auto absmax = [&] { return Input(DType::kF32, MomentAbsmax(param.dims()).dims); };
+  AdamW8Bit(param, Input(DType::kF32, param.dims()), {codes(), absmax(), codes(), absmax()}, Ones(),
+            target);
+}
+
 // A function of this layer at a shape of Llama-3.1-8B.
 struct KernelFunction {
   std::string_view shape;
@@ -99,6 +119,8 @@ constexpr auto kFunctions = std::to_array<KernelFunction>({
     {"gate [4096, 14336], bf16", TraceGlu},
     {"x [4096, 4096], bf16", TraceDropout},
     {"x [4096, 4096] bf16, NF4 weight [14336, 4096]", TraceQuantMatMul},
+    {"parameter [32, 16, 14336], f32 moments", TraceAdamW},
+    {"parameter [32, 16, 14336], 8-bit moments", TraceAdamW8Bit},
 });
 
 KernelFacts FactsOf(const Kernel& kernel, std::string_view shape, Chip chip) {

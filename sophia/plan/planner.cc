@@ -54,8 +54,8 @@ Plan MakePlan(const PlanRequest& request) {
   }
   const train::BatchShape shape =
       train::FullShape(options.max_length, options.batch, options.gradient_accumulation_steps);
-  const train::StepProgram step =
-      train::TraceStep(*model, train::StepOptionsOf(options, shape, kSteps));
+  const train::StepProgram step = train::TraceStep(
+      *model, train::StepOptionsOf(options, shape, kSteps, model->policy->kernels()));
   Plan plan{.target = request.target.name,
             .shape = shape,
             .policy = options.gradient_checkpointing ? "layers" : "products",

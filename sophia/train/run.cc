@@ -91,9 +91,10 @@ TrainingRun::TrainingRun(TrainOptions options, TrainEnvironment environment,
 }
 
 void TrainingRun::Compile() {
-  StepOptions step_options = StepOptionsOf(options_, shape_, total_steps_);
-  step_options.norm_groups = norm_groups_;
   plan_->policy->set_kernels(models::KernelsFor(environment_.device(), options_.kernels));
+  StepOptions step_options =
+      StepOptionsOf(options_, shape_, total_steps_, plan_->policy->kernels());
+  step_options.norm_groups = norm_groups_;
   const StepProgram step = TraceStep(*plan_, step_options);
   slots_ = step.slots;
   program_ = std::make_unique<Program>(

@@ -89,3 +89,16 @@ def test_every_line_of_metrics_has_the_same_keys(tmp_path):
     for row in strict_rows(tmp_path / "out" / "metrics.jsonl"):
         assert list(row) == ["step", "epoch", "loss", "grad_norm", "learning_rate",
                              "tokens_per_second"]
+
+
+@pytest.mark.parametrize("optim", ["adamw_torch", "adamw_8bit"])
+def test_interpreted_kernels_train_the_same_adapter(tmp_path, optim):
+    adapters = []
+    for kernels in ("reference", "interpret"):
+        output(*training(tmp_path / kernels, kernels=kernels, optim=optim, max_steps=3, lora_r=64,
+                         lora_target_modules="q_proj,v_proj"))
+        adapters.append(load_file(tmp_path / kernels / "adapter_model.safetensors"))
+    reference, interpreted = adapters
+    assert reference.keys() == interpreted.keys()
+    for name, want in reference.items():
+        assert np.max(np.abs(interpreted[name] - want)) < 1e-4 * np.max(np.abs(want)) + 1e-5, name
