@@ -14,36 +14,48 @@
 
 namespace sophia {
 namespace fs = std::filesystem;
-namespace {
 
-// An open file descriptor of a regular file, closed at the end of its scope.
-class ReadDescriptor {
- public:
-  explicit ReadDescriptor(const fs::path& path) : fd_(open(path.c_str(), O_RDONLY | O_CLOEXEC)) {
-    if (fd_ < 0) Fail(path.string(), "expected a readable file, got: {}", std::strerror(errno));
-    struct stat status {};
-    if (fstat(fd_, &status) != 0 || !S_ISREG(status.st_mode)) {
-      close(fd_);
-      Fail(path.string(), "expected a regular file, got a folder or device");
-    }
-    size_ = static_cast<size_t>(status.st_size);
+RandomAccessFile::RandomAccessFile(fs::path path)
+    : path_(std::move(path)), fd_(open(path_.c_str(), O_RDONLY | O_CLOEXEC)) {
+  if (fd_ < 0) Fail(path_.string(), "expected a readable file, got: {}", std::strerror(errno));
+  struct stat status {};
+  if (fstat(fd_, &status) != 0 || !S_ISREG(status.st_mode)) {
+    close(fd_);
+    Fail(path_.string(), "expected a regular file, got a folder or device");
   }
-  ~ReadDescriptor() { close(fd_); }
-  ReadDescriptor(const ReadDescriptor&) = delete;
-  ReadDescriptor& operator=(const ReadDescriptor&) = delete;
+  size_ = static_cast<size_t>(status.st_size);
+}
 
-  int fd() const { return fd_; }
-  size_t size() const { return size_; }
+RandomAccessFile::~RandomAccessFile() {
+  if (fd_ >= 0) close(fd_);
+}
 
- private:
-  int fd_;
-  size_t size_ = 0;
-};
+RandomAccessFile::RandomAccessFile(RandomAccessFile&& other) noexcept
+    : path_(std::move(other.path_)), fd_(std::exchange(other.fd_, -1)), size_(other.size_) {}
 
-}  // namespace
+RandomAccessFile& RandomAccessFile::operator=(RandomAccessFile&& other) noexcept {
+  std::swap(path_, other.path_);
+  std::swap(fd_, other.fd_);
+  std::swap(size_, other.size_);
+  return *this;
+}
+
+void RandomAccessFile::Read(size_t offset, std::span<char> out) const {
+  size_t done = 0;
+  while (done < out.size()) {
+    const ssize_t got =
+        pread(fd_, out.data() + done, out.size() - done, static_cast<off_t>(offset + done));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) Fail(path_.string(), "expected a readable file, got: {}", std::strerror(errno));
+    if (got == 0) {
+      Fail(path_.string(), "expected {} bytes, got {}", offset + out.size(), offset + done);
+    }
+    done += static_cast<size_t>(got);
+  }
+}
 
 MappedFile::MappedFile(const fs::path& path) : path_(path) {
-  const ReadDescriptor file(path);
+  const RandomAccessFile file(path);
   size_ = file.size();
   if (size_ == 0) return;
   void* data = mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file.fd(), 0);
@@ -77,15 +89,9 @@ void MappedFile::Release(std::span<const std::byte> part) const {
 }
 
 std::string ReadFile(const fs::path& path) {
-  const ReadDescriptor file(path);
+  const RandomAccessFile file(path);
   std::string text(file.size(), '\0');
-  size_t done = 0;
-  while (done < text.size()) {
-    const ssize_t got = read(file.fd(), text.data() + done, text.size() - done);
-    if (got < 0) Fail(path.string(), "expected a readable file, got: {}", std::strerror(errno));
-    if (got == 0) Fail(path.string(), "expected {} bytes, got {}", text.size(), done);
-    done += static_cast<size_t>(got);
-  }
+  file.Read(0, text);
   return text;
 }
 

@@ -10,6 +10,30 @@
 
 namespace sophia {
 
+// A file whose bytes are read where they are asked for, by several threads if need be. Throws Error
+// when it is missing or no regular file.
+class RandomAccessFile {
+ public:
+  explicit RandomAccessFile(std::filesystem::path path);
+  ~RandomAccessFile();
+  RandomAccessFile(RandomAccessFile&& other) noexcept;
+  RandomAccessFile& operator=(RandomAccessFile&& other) noexcept;
+  RandomAccessFile(const RandomAccessFile&) = delete;
+  RandomAccessFile& operator=(const RandomAccessFile&) = delete;
+
+  const std::filesystem::path& path() const { return path_; }
+  int fd() const { return fd_; }
+  size_t size() const { return size_; }
+
+  // Fills `out` from `offset` on. Throws Error when the file ends before or cannot be read.
+  void Read(size_t offset, std::span<char> out) const;
+
+ private:
+  std::filesystem::path path_;
+  int fd_ = -1;
+  size_t size_ = 0;
+};
+
 // A file mapped read-only into memory. Throws Error when it is missing or cannot be read.
 class MappedFile {
  public:

@@ -202,8 +202,10 @@ std::variant<Values, HelpText> ParseArguments(const SubcommandText& subcommand,
   Values values(subcommand.command);
   for (const auto& [spec, negated, option] : options) {
     if (option->empty()) continue;
-    Json value =
-        ValueFromText(*spec, option->results().back(), fmt::format("--{}", Dashed(spec->key)));
+    const std::string flag = fmt::format("--{}", Dashed(spec->key));
+    Json value = spec->type == OptionType::kTexts
+                     ? ValueFromYaml(*spec, Json(option->results()), flag)
+                     : ValueFromText(*spec, option->results().back(), flag);
     if (negated) value = !value.get<bool>();
     if (values.Has(spec->key)) {
       throw UsageError(fmt::format("expected --{0} or --no-{0}, got both", Dashed(spec->key)));

@@ -8,6 +8,7 @@ namespace sophia::cli {
 // missing or contradicting options, Error for bad input.
 int RunTrain(const Values& values);
 int RunProve(const Values& values);
+int RunPreview(const Values& values);
 int RunPlan(const Values& values);
 int RunMerge(const Values& values);
 int RunExport(const Values& values);

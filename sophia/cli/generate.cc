@@ -10,6 +10,7 @@
 #include "sophia/cli/commands.h"
 #include "sophia/cli/conversation.h"
 #include "sophia/cli/text_model.h"
+#include "sophia/io/row_file.h"
 
 namespace sophia::cli {
 namespace {
@@ -59,9 +60,9 @@ Task TaskOf(const io::Row& row, const TextModel& model, std::string_view where) 
 
 std::vector<Task> ReadTasks(const std::string& path, const TextModel& model) {
   std::vector<Task> tasks;
-  io::RowReader reader(path);
-  while (const auto row = reader.Next()) {
-    tasks.push_back(TaskOf(*row, model, fmt::format("{}:{}", path, reader.line())));
+  const io::RowFile rows(path);
+  for (size_t i = 0; i < rows.size(); ++i) {
+    tasks.push_back(TaskOf(rows.Get(i), model, rows.Where(i)));
   }
   if (tasks.empty()) Fail(path, "expected at least one row, got none");
   return tasks;

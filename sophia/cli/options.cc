@@ -34,6 +34,8 @@ std::string Expected(const OptionSpec& spec) {
       return "a text or a list of texts";
     case OptionType::kTextOrFlag:
       return "a text, true or false";
+    case OptionType::kTexts:
+      return "a text or a list of texts";
   }
   return "";
 }
@@ -95,6 +97,10 @@ bool IsOf(OptionType type, const Json& value) {
     case OptionType::kTextOrList:
     case OptionType::kTextOrFlag:
       return value.is_string();
+    case OptionType::kTexts:
+      return value.is_array() && std::ranges::all_of(value, [](const Json& item) {
+               return item.is_string() && !item.get<std::string>().empty();
+             });
   }
   return false;
 }
@@ -144,9 +150,12 @@ Json ValueFromYaml(const OptionSpec& spec, const Json& value, std::string_view w
   if (spec.type == OptionType::kTextOrList && value.is_array())
     return JoinedTexts(spec, value, where);
   if (spec.type == OptionType::kTextOrFlag && value.is_boolean()) return Dump(value);
+  if (spec.type == OptionType::kTexts && value.is_string()) {
+    return ValueFromYaml(spec, Json::array({value}), where);
+  }
   if (!IsOf(spec.type, value)) Refuse(spec, where, value);
   if (value.is_number() && !IsAllowed(spec, value)) Refuse(spec, where, value);
-  CheckChoice(spec, value, where);
+  if (value.is_string()) CheckChoice(spec, value, where);
   return value;
 }
 
@@ -161,6 +170,7 @@ Json Values::Get(std::string_view key) const {
   const OptionSpec& spec = Spec(key);
   const auto it = given_.find(key);
   if (it != given_.end()) return it->second;
+  if (spec.type == OptionType::kTexts) return Json::array();
   return ValueFromText(spec, std::string(spec.fallback), key);
 }
 
@@ -176,7 +186,21 @@ std::string Values::Text(std::string_view key) const { return Get(key).get<std::
 
 std::string Values::NeedText(std::string_view key) const {
   std::string text = Text(key);
-  if (!text.empty()) return text;
+  if (text.empty()) Miss(key);
+  return text;
+}
+
+std::vector<std::string> Values::Texts(std::string_view key) const {
+  return Get(key).get<std::vector<std::string>>();
+}
+
+std::vector<std::string> Values::NeedTexts(std::string_view key) const {
+  std::vector<std::string> texts = Texts(key);
+  if (texts.empty()) Miss(key);
+  return texts;
+}
+
+void Values::Miss(std::string_view key) const {
   const OptionSpec& spec = Spec(key);
   if (spec.positional) throw UsageError(fmt::format("expected {}, got nothing", spec.value));
   const std::string name = std::ranges::min(NamesOf(spec), {}, &std::string::size);

@@ -34,6 +34,7 @@ enum Command : uint32_t {
   kMerge = 512,
   kExport = 1024,
   kKernels = 2048,
+  kPreview = 4096,
 };
 
 enum class OptionType : uint8_t {
@@ -43,6 +44,7 @@ enum class OptionType : uint8_t {
   kText,
   kTextOrList,  // a list in YAML is joined by commas
   kTextOrFlag,  // true and false in YAML are texts
+  kTexts,       // given several times, or as a list in YAML
 };
 
 // One option of one or more subcommands. Flags, YAML keys, --help and the suggestions for unknown
@@ -92,12 +94,15 @@ class Values {
   int64_t Integer(std::string_view key) const;
   double Number(std::string_view key) const;
   std::string Text(std::string_view key) const;  // empty when there is none
-  // Throws UsageError when there is none or it is empty.
+  std::vector<std::string> Texts(std::string_view key) const;
+  // Throw UsageError when there is none or it is empty.
   std::string NeedText(std::string_view key) const;
+  std::vector<std::string> NeedTexts(std::string_view key) const;
 
  private:
   const OptionSpec& Spec(std::string_view key) const;
   Json Get(std::string_view key) const;
+  [[noreturn]] void Miss(std::string_view key) const;
 
   Command command_;
   std::map<std::string, Json, std::less<>> given_;

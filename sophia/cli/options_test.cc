@@ -44,6 +44,7 @@ const std::vector<Domain>& Domains() {
       {"gradient_accumulation_steps", "an integer from 1 to 1048576", {"1"}, {"0"}},
       {"max_length", "an integer from 2 to 1048576", {"2", "131072"}, {"1", "0", "1048577"}},
       {"seed", "an integer from 0 to 4294967295", {"0", "4294967295"}, {"-1", "4294967296", "1e3"}},
+      {"rows", "an integer from 0 to 1048576", {"0", "3"}, {"-1", "1048577"}},
       {"save_steps", "an integer from 1 to 2147483647", {"1", "500"}, {"0", "-1"}},
       {"save_minutes", "a number of at least 0", {"0", "0.5"}, {"-1"}},
       {"save_total_limit", "an integer from 0 to 2147483647", {"0", "2"}, {"-1"}},

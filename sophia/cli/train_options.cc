@@ -50,19 +50,30 @@ train::OptimizerKind OptimizerNamed(std::string_view name) {
 }
 
 // The proof takes the demo's model and rows where nothing is said.
-std::string Given(const Values& values, std::string_view key) {
-  if (values.Has(key) || values.command() != kProve) return values.NeedText(key);
-  const auto found = key == "data" ? FindInProject("examples/demo/train.jsonl")
-                                   : FindInProject(".deps/models/SmolLM2-135M-Instruct.Q4_1.gguf");
-  return found ? found->string() : values.NeedText(key);
+std::filesystem::path ModelOf(const Values& values) {
+  if (values.command() == kProve && !values.Has("model_name_or_path")) {
+    const auto demo = FindInProject(".deps/models/SmolLM2-135M-Instruct.Q4_1.gguf");
+    if (demo) return *demo;
+  }
+  return values.NeedText("model_name_or_path");
+}
+
+std::vector<std::filesystem::path> DataOf(const Values& values) {
+  if (values.command() == kPlan) return {};
+  if (values.command() == kProve && !values.Has("data")) {
+    const auto demo = FindInProject("examples/demo/train.jsonl");
+    if (demo) return {*demo};
+  }
+  const std::vector<std::string> paths = values.NeedTexts("data");
+  return {paths.begin(), paths.end()};
 }
 
 }  // namespace
 
 train::TrainOptions TrainOptionsFrom(const Values& values) {
   train::TrainOptions options;
-  options.model = Given(values, "model_name_or_path");
-  if (values.command() != kPlan) options.data = Given(values, "data");
+  options.model = ModelOf(values);
+  options.data = DataOf(values);
   options.init_adapter = values.Text("init_adapter");
   if (!options.init_adapter.empty()) {
     CheckAgainstAdapter(values, lora::ReadAdapterConfig(options.init_adapter));

@@ -5,17 +5,15 @@
 #include <string_view>
 
 #include "sophia/base/error.h"
-#include "sophia/base/file.h"
 #include "sophia/base/strings.h"
 
 namespace sophia::io {
 namespace {
 
-constexpr std::string_view kByteOrderMark = "\xEF\xBB\xBF";
-
 constexpr std::string_view kForms =
     "'messages', 'conversations', 'prompt' and 'completion', 'text', 'instruction' and 'output', "
-    "'question' and 'answer', or 'input_ids' with optional 'labels' and 'attention_mask'";
+    "'question' and 'answer', 'segments', or 'input_ids' with optional 'labels' and "
+    "'attention_mask'";
 
 std::string Keys(const Json& json) {
   std::vector<std::string> keys;
@@ -145,8 +143,11 @@ ChatRow AlpacaRow(const Json& json, std::string_view where) {
 }
 
 PromptCompletionRow PromptRow(const Json& json, std::string_view where) {
-  if (Has(json, "label")) {
-    Fail(where, "expected a row for supervised training, got a preference row with 'label'");
+  if (Has(json, "label") && json["label"].is_boolean()) {
+    Fail(where,
+         "expected a row to imitate, got one of KTO ('prompt', 'completion', 'label'): it needs "
+         "KTO's objective, which there is not; to imitate what was liked, keep the rows with a "
+         "true 'label' and leave the key out");
   }
   const Json& prompt = json["prompt"];
   const Json& completion = json["completion"];
@@ -160,6 +161,28 @@ PromptCompletionRow PromptRow(const Json& json, std::string_view where) {
   CheckMessages(prompt, "prompt", where);
   CheckMessages(completion, "completion", where);
   return {prompt, completion, Tools(json, where)};
+}
+
+[[noreturn]] void RefusePreference(std::string_view where) {
+  Fail(where,
+       "expected a row to imitate, got a preference ('chosen', 'rejected'): it needs an objective "
+       "for preferences such as DPO's, which there is not; to imitate what was chosen, give it as "
+       "'messages', or as 'prompt' and 'completion'");
+}
+
+SegmentsRow TextSegments(const Json& json, std::string_view where) {
+  const Json& list = json["segments"];
+  if (!list.is_array() || list.empty()) {
+    Fail(where, "expected 'segments' to be a list of texts with labels, got {}",
+         list.is_array() ? "an empty one" : list.type_name());
+  }
+  SegmentsRow row;
+  for (size_t i = 0; i < list.size(); ++i) {
+    const std::string at = fmt::format("{}, segments[{}]", where, i);
+    if (!list[i].is_object()) Fail(at, "expected an object, got {}", list[i].type_name());
+    row.segments.push_back({Text(list[i], "text", at), Require<bool>(list[i], "label", at)});
+  }
+  return row;
 }
 
 std::vector<int64_t> Ids(const Json& json, const char* key, size_t length, std::string_view where) {
@@ -192,28 +215,15 @@ TokensRow TokenRow(const Json& json, std::string_view where) {
   return row;
 }
 
-// Whether the first byte of the text, after white space, opens an array.
-bool OpensArray(std::ifstream& stream) {
-  char mark[3] = {};
-  stream.read(mark, sizeof mark);
-  if (std::string_view(mark, static_cast<size_t>(stream.gcount())) != kByteOrderMark) {
-    stream.clear();
-    stream.seekg(0);
-  }
-  const auto begin = stream.tellg();
-  const int first = (stream >> std::ws).peek();
-  stream.clear();
-  stream.seekg(begin);
-  return first == '[';
-}
-
 }  // namespace
 
 Row ParseRow(const Json& json, std::string_view where) {
   if (!json.is_object()) Fail(where, "expected a row to be an object, got {}", json.type_name());
   if (Has(json, "messages")) return MessagesRow(json, where);
   if (Has(json, "conversations")) return ShareGptRow(json, where);
+  if (Has(json, "chosen") && Has(json, "rejected")) RefusePreference(where);
   if (Has(json, "prompt") && Has(json, "completion")) return PromptRow(json, where);
+  if (Has(json, "segments")) return TextSegments(json, where);
   if (Has(json, "input_ids")) return TokenRow(json, where);
   if (Has(json, "text")) return TextRow{Text(json, "text", where)};
   if (Has(json, "instruction") && Has(json, "output")) return AlpacaRow(json, where);
@@ -223,44 +233,6 @@ Row ParseRow(const Json& json, std::string_view where) {
                    nullptr};
   }
   Fail(where, "expected a row with the keys {}; got {}", kForms, Keys(json));
-}
-
-RowReader::RowReader(const std::filesystem::path& path) : path_(path) {
-  std::error_code error;
-  if (std::filesystem::is_directory(path_, error)) {
-    Fail(path_.string(), "expected a file of rows, got a folder");
-  }
-  stream_.open(path_, std::ios::binary);
-  if (!stream_) Fail(path_.string(), "expected a file of rows that can be read, got none");
-  if (!OpensArray(stream_)) return;
-  std::string text = ReadFile(path_);
-  if (text.starts_with(kByteOrderMark)) text.erase(0, kByteOrderMark.size());
-  array_ = ParseJson(text, path_.string());
-}
-
-std::optional<Row> RowReader::Next() {
-  if (array_) {
-    if (line_ >= static_cast<int64_t>(array_->size())) return std::nullopt;
-    const Json& json = (*array_)[static_cast<size_t>(line_++)];
-    return ParseRow(json, fmt::format("{}, row {}", path_.string(), line_));
-  }
-  std::string text;
-  while (std::getline(stream_, text)) {
-    ++line_;
-    if (Trim(text).empty()) continue;
-    const std::string where = fmt::format("{}:{}", path_.string(), line_);
-    return ParseRow(ParseJson(text, where), where);
-  }
-  if (stream_.bad()) Fail(path_.string(), "expected to read line {}, got an error", line_ + 1);
-  return std::nullopt;
-}
-
-std::vector<Row> ReadRows(const std::filesystem::path& path) {
-  RowReader reader(path);
-  std::vector<Row> rows;
-  while (auto row = reader.Next()) rows.push_back(std::move(*row));
-  if (rows.empty()) Fail(path.string(), "expected at least one row, got none");
-  return rows;
 }
 
 }  // namespace sophia::io

@@ -1,9 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
-#include <fstream>
-#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -37,31 +34,19 @@ struct TokensRow {
   std::vector<int64_t> attention_mask;
 };
 
-using Row = std::variant<TextRow, ChatRow, PromptCompletionRow, TokensRow>;
-
-// Detects the form of a row by its keys; further keys are ignored. Throws Error naming `where`, the
-// keys found and the forms accepted.
-Row ParseRow(const Json& json, std::string_view where);
-
-// Reads a data set row by row: JSON lines, or one JSON array of objects. A byte order mark, CRLF
-// and blank lines are tolerated. Throws Error naming the file and the line, or the array's row.
-class RowReader {
- public:
-  explicit RowReader(const std::filesystem::path& path);
-
-  // The next row, or nullopt at the end.
-  std::optional<Row> Next();
-  // Line (or, in an array, number) of the row that Next gave last; counted from 1.
-  int64_t line() const { return line_; }
-
- private:
-  std::filesystem::path path_;
-  std::ifstream stream_;
-  std::optional<Json> array_;
-  int64_t line_ = 0;
+// A text in pieces that says itself which of them are learnt.
+struct SegmentsRow {
+  struct Segment {
+    std::string text;
+    bool learnt;
+  };
+  std::vector<Segment> segments;
 };
 
-// All rows of a file; Error when there is none.
-std::vector<Row> ReadRows(const std::filesystem::path& path);
+using Row = std::variant<TextRow, ChatRow, PromptCompletionRow, TokensRow, SegmentsRow>;
+
+// Detects the form of a row by its keys; further keys are ignored. Throws Error naming `where`, the
+// keys found and the forms accepted, and for rows of preferences what they would need.
+Row ParseRow(const Json& json, std::string_view where);
 
 }  // namespace sophia::io

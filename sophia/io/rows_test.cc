@@ -6,12 +6,11 @@
 #include <string>
 
 #include "sophia/base/error_for_test.h"
-#include "sophia/base/file.h"
-#include "sophia/io/fuzz_for_test.h"
 
 namespace sophia::io {
 namespace {
 
+using testing::AllOf;
 using testing::ElementsAre;
 using testing::EndsWith;
 using testing::HasSubstr;
@@ -27,23 +26,6 @@ T ParsedAs(const std::string& text) {
 std::string ErrorOf(const std::string& text) {
   return MessageOf([&] { Parsed(text); });
 }
-
-class RowFileTest : public testing::Test {
- protected:
-  std::string Path(const std::string& name) const { return (folder_.path() / name).string(); }
-
-  std::vector<Row> Read(const std::string& text, const std::string& name = "rows.jsonl") {
-    WriteFile(Path(name), text);
-    return ReadRows(Path(name));
-  }
-
-  std::string FileError(const std::string& text, const std::string& name = "rows.jsonl") {
-    return MessageOf([&] { Read(text, name); });
-  }
-
- private:
-  TemporaryFolder folder_;
-};
 
 TEST(Rows, ReadsEveryForm) {
   EXPECT_EQ(ParsedAs<TextRow>(R"({"id": 7, "text": "abc"})").text, "abc");
@@ -67,6 +49,20 @@ TEST(Rows, ReadsEveryForm) {
       R"({"prompt": [{"role": "user", "content": "q"}],
           "completion": [{"role": "assistant", "content": "a"}]})");
   EXPECT_EQ(lists.completion[0]["content"], "a");
+
+  EXPECT_EQ(
+      ParsedAs<PromptCompletionRow>(R"({"prompt": "a", "completion": "b", "label": 3})").prompt,
+      "a");
+  const auto segments = ParsedAs<SegmentsRow>(
+      R"({"segments": [{"text": "q", "label": false}, {"text": "a", "label": true}]})");
+  ASSERT_EQ(segments.segments.size(), 2u);
+  EXPECT_EQ(segments.segments[1].text, "a");
+  EXPECT_FALSE(segments.segments[0].learnt);
+  EXPECT_TRUE(segments.segments[1].learnt);
+  EXPECT_EQ(ParsedAs<ChatRow>(R"({"prompt": "p", "chosen": [], "rejected": [],
+                "messages": [{"role": "user", "content": "q"}]})")
+                .messages[0]["content"],
+            "q");
 
   const auto tokens = ParsedAs<TokensRow>(
       R"({"input_ids": [5, 6, 7], "labels": [-100, 6, 7], "attention_mask": [1, 1, 0]})");
@@ -104,8 +100,8 @@ TEST(Rows, TurnsOtherChatFormsIntoMessages) {
 TEST(Rows, RejectsWhatIsNoRow) {
   EXPECT_EQ(ErrorOf("[1]"), "[here] expected a row to be an object, got array");
   EXPECT_THAT(ErrorOf(R"({"txt": "a", "id": 1})"),
-              testing::AllOf(StartsWith("[here] expected a row with the keys 'messages', "),
-                             EndsWith("; got 'txt', 'id'")));
+              AllOf(StartsWith("[here] expected a row with the keys 'messages', "),
+                    EndsWith("; got 'txt', 'id'")));
   EXPECT_THAT(ErrorOf("{}"), EndsWith("; got none"));
   EXPECT_THAT(ErrorOf(R"({"text": null})"), EndsWith("; got 'text'"));
   EXPECT_THAT(ErrorOf(R"({"text": 5})"), HasSubstr("expected 'text' to be a string, got 5"));
@@ -126,7 +122,13 @@ TEST(Rows, RejectsWhatIsNoRow) {
   EXPECT_THAT(ErrorOf(R"({"conversations": [{"from": "human"}]})"), HasSubstr("'value'"));
   EXPECT_THAT(ErrorOf(R"({"prompt": "x", "completion": []})"), HasSubstr("got string and array"));
   EXPECT_THAT(ErrorOf(R"({"prompt": "x", "completion": "y", "label": true})"),
-              HasSubstr("preference row"));
+              HasSubstr("got one of KTO"));
+  EXPECT_THAT(ErrorOf(R"({"prompt": "x", "chosen": "y", "rejected": "z"})"),
+              AllOf(HasSubstr("got a preference ('chosen', 'rejected')"), HasSubstr("DPO")));
+  EXPECT_THAT(ErrorOf(R"({"chosen": [], "rejected": []})"), HasSubstr("got a preference"));
+  EXPECT_THAT(ErrorOf(R"({"segments": []})"), HasSubstr("got an empty one"));
+  EXPECT_THAT(ErrorOf(R"({"segments": [{"text": "x", "label": 1}]})"),
+              HasSubstr("[here, segments[0]] expected 'label' to be a boolean, got 1"));
   EXPECT_THAT(ErrorOf(R"({"instruction": "x", "output": "y", "history": [["a"]]})"),
               HasSubstr("list of pairs"));
   EXPECT_THAT(ErrorOf(R"({"input_ids": []})"), HasSubstr("at least one id, got none"));
@@ -135,57 +137,6 @@ TEST(Rows, RejectsWhatIsNoRow) {
   EXPECT_THAT(ErrorOf(R"({"input_ids": [1], "labels": [1, 2]})"), HasSubstr("(1), got 2"));
   EXPECT_THAT(ErrorOf(R"({"input_ids": [1], "labels": [-5]})"), HasSubstr("got -5"));
   EXPECT_THAT(ErrorOf(R"({"input_ids": [1], "attention_mask": [2]})"), HasSubstr("0 or 1, got 2"));
-}
-
-TEST_F(RowFileTest, ToleratesByteOrderMarkCrlfAndBlankLines) {
-  const auto rows = Read("\xEF\xBB\xBF{\"text\": \"a\"}\r\n\r\n   \n{\"text\": \"b\"}\n\n");
-  ASSERT_EQ(rows.size(), 2u);
-  EXPECT_EQ(std::get<TextRow>(rows[1]).text, "b");
-  EXPECT_EQ(Read("{\"text\": \"no newline\"}").size(), 1u);
-}
-
-TEST_F(RowFileTest, ReadsArrays) {
-  EXPECT_EQ(Read(" \n[{\"text\": \"a\"},\n {\"text\": \"b\"}]\n", "rows.json").size(), 2u);
-  EXPECT_EQ(Read("\xEF\xBB\xBF[{\"text\": \"a\"}]", "rows.json").size(), 1u);
-  EXPECT_THAT(FileError("[{\"text\": \"a\"}, {\"tixt\": 1}]", "rows.json"),
-              HasSubstr("rows.json, row 2] expected a row with"));
-  EXPECT_THAT(FileError("[{\"text\": \"a\"}", "rows.json"), HasSubstr("expected valid JSON"));
-  EXPECT_THAT(FileError("[]", "rows.json"), EndsWith("] expected at least one row, got none"));
-}
-
-TEST_F(RowFileTest, CountsLines) {
-  WriteFile(Path("rows.jsonl"), "\n{\"text\": \"a\"}\n\n{\"text\": \"b\"}\n");
-  RowReader reader(Path("rows.jsonl"));
-  ASSERT_TRUE(reader.Next());
-  EXPECT_EQ(reader.line(), 2);
-  ASSERT_TRUE(reader.Next());
-  EXPECT_EQ(reader.line(), 4);
-  EXPECT_FALSE(reader.Next());
-}
-
-TEST_F(RowFileTest, ErrorsNameFileAndLine) {
-  EXPECT_THAT(FileError("{\"text\": \"a\"}\n{\"text\": \n"),
-              HasSubstr("rows.jsonl:2] expected valid JSON"));
-  EXPECT_THAT(FileError("\n\n{\"a\": 1}\n"), HasSubstr("rows.jsonl:3] expected a row with"));
-  EXPECT_THAT(FileError(""), EndsWith("rows.jsonl] expected at least one row, got none"));
-  EXPECT_THAT(FileError("\n \r\n"), EndsWith("] expected at least one row, got none"));
-  EXPECT_THROW(ReadRows(Path("missing.jsonl")), Error);
-  EXPECT_THROW(ReadRows(Path("")), Error);
-}
-
-TEST_F(RowFileTest, SurvivesMutatedFiles) {
-  const std::vector<std::string> valid = {
-      "{\"messages\": [{\"role\": \"user\", \"content\": \"q\"}], \"tools\": \"[]\"}\n"
-      "{\"conversations\": [{\"from\": \"human\", \"value\": \"q\"}]}\n{\"text\": \"a\"}\n",
-      "[{\"prompt\": \"p\", \"completion\": \"c\"}, {\"input_ids\": [1, 2], \"labels\": [-100, "
-      "2]}]",
-  };
-  const Mutator mutator(
-      3, {"\"", "{", "}", "[", "]", "null", "-1", "\n", "1e999", "\\ud800", "\"text\":"});
-  const FuzzCounts counts =
-      FuzzParser(valid, 300, mutator, [&](const std::string& text) { Read(text); });
-  EXPECT_GT(counts.accepted, 0);
-  EXPECT_GT(counts.rejected, 0);
 }
 
 }  // namespace

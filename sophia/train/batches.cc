@@ -17,11 +17,6 @@ int64_t RoundUp(int64_t value, int64_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
 }
 
-int64_t TrainedTokens(const Example& example) {
-  return std::count_if(example.labels.begin() + 1, example.labels.end(),
-                       [](int32_t label) { return label != nn::kIgnoredLabel; });
-}
-
 }  // namespace
 
 BatchShape ShapeFor(const Dataset& dataset, int64_t batch, int64_t accumulation) {

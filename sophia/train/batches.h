@@ -4,7 +4,7 @@
 #include <optional>
 #include <vector>
 
-#include "sophia/train/examples.h"
+#include "sophia/train/dataset.h"
 
 namespace sophia::train {
 

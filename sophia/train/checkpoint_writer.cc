@@ -95,11 +95,17 @@ Json TrainerState(const TrainingRun& run, const OutputOptions& output, const Sna
           {"trial_params", nullptr}};
 }
 
+Json Texts(const std::vector<fs::path>& paths) {
+  Json texts = Json::array();
+  for (const fs::path& path : paths) texts.push_back(path.string());
+  return texts;
+}
+
 // An initial adapter gives the LoRA options, so they are not repeated beside it.
 Json TrainingArgs(const TrainingRun& run, const OutputOptions& output) {
   const TrainOptions& options = run.options();
   Json args = {{"model_name_or_path", options.model.string()},
-               {"data", options.data.string()},
+               {"data", Texts(options.data)},
                {"output_dir", output.folder.string()},
                {"save_strategy", output.save.steps > 0 || output.save.minutes > 0 ? "steps" : "no"},
                {"save_steps", std::max<int64_t>(output.save.steps, 1)},

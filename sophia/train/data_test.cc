@@ -4,11 +4,14 @@
 #include <set>
 
 #include "sophia/base/error.h"
+#include "sophia/base/error_for_test.h"
 #include "sophia/base/file.h"
 #include "sophia/models/model_files.h"
 #include "sophia/nn/loss.h"
 #include "sophia/train/batches.h"
+#include "sophia/train/dataset.h"
 #include "sophia/train/examples.h"
+#include "sophia/train/marked_text.h"
 #include "sophia/train/options.h"
 #include "sophia/train/progress.h"
 
@@ -72,6 +75,13 @@ TEST(ExamplesTest, CompletionsLearnWhatTheTemplateMarksInThem) {
               ThrowsMessage<Error>(HasSubstr("got one that renders the prompt differently")));
 }
 
+TEST(ExamplesTest, SegmentsAreOneTextOfWhichTheLabelledAreLearnt) {
+  const Json segments = {{{"text", "2+2="}, {"label", false}}, {{"text", "4"}, {"label", true}}};
+  EXPECT_EQ(Learnt({{"segments", segments}}), "4");
+  EXPECT_EQ(EncodeRow(io::ParseRow({{"segments", segments}}, "row"), SmolLm2(), "row").ids,
+            SmolLm2().tokenizer->Encode("2+2=4"));
+}
+
 TEST(ExamplesTest, TokenIdsAreChecked) {
   EXPECT_THAT(
       [] {
@@ -107,15 +117,83 @@ TEST(DatasetTest, CountsWhatItCutsAndDrops) {
             "{\"input_ids\": [1, 2, 3, 4, 5]}\n"
             "{\"input_ids\": [1, 2, 3, 4], \"labels\": [-100, -100, -100, 4]}\n"
             "{\"input_ids\": [1, 2]}\n");
-  const Dataset dataset = LoadDataset(path, {.vocab = 10}, 3);
+  const Dataset dataset = LoadDataset({{path}, {.vocab = 10}, 3});
   EXPECT_EQ(dataset.truncated, 2);
   EXPECT_EQ(dataset.dropped, 1);
   EXPECT_EQ(dataset.examples.size(), 2u);
   EXPECT_EQ(Summary(dataset),
             "2 examples, 2 truncated to max_length, 1 dropped without a trained token");
   WriteFile(path, "{\"input_ids\": [1, 2], \"labels\": [-100, -100]}\n");
-  EXPECT_THAT([&] { LoadDataset(path, {.vocab = 10}, 3); },
-              ThrowsMessage<Error>(HasSubstr("expected a row with a trained token")));
+  EXPECT_THAT(
+      [&] {
+        LoadDataset({{path}, {.vocab = 10}, 3});
+      },
+      ThrowsMessage<Error>(HasSubstr("expected a row with a trained token")));
+}
+
+TEST(EncodedRowsTest, RowsOfSeveralFilesFollowEachOther) {
+  const TemporaryFolder folder;
+  std::vector<std::filesystem::path> files;
+  int32_t id = 0;
+  for (const int count : {3, 200, 1}) {
+    std::string text;
+    for (int i = 0; i < count; ++i) text += fmt::format("{{\"input_ids\": [{}, 7]}}\n", id++);
+    files.push_back(folder.path() / fmt::format("{}.jsonl", count));
+    WriteFile(files.back(), text);
+  }
+  const EncodedRows rows(files, {.vocab = 1000}, 8);
+  ASSERT_EQ(rows.size(), 204u);
+  EXPECT_THAT(rows.Where(0), HasSubstr("3.jsonl:1"));
+  EXPECT_THAT(rows.Where(202), HasSubstr("200.jsonl:200"));
+  EXPECT_THAT(rows.Where(203), HasSubstr("1.jsonl:1"));
+  const std::vector<EncodedRow> all = rows.Get(0, rows.size());
+  for (int32_t i = 0; i < 204; ++i) EXPECT_EQ(all[static_cast<size_t>(i)].example.ids[0], i);
+  EXPECT_THAT(rows.Name(), HasSubstr("3.jsonl and 2 more"));
+}
+
+TEST(EncodedRowsTest, TheFirstRowThatIsWrongIsNamed) {
+  const TemporaryFolder folder;
+  std::string text;
+  for (int i = 0; i < 500; ++i)
+    text += i % 100 == 42 ? "{\"x\": 1}\n" : "{\"input_ids\": [1, 2]}\n";
+  WriteFile(folder.path() / "rows.jsonl", text);
+  const EncodedRows rows({folder.path() / "rows.jsonl"}, {.vocab = 10}, 8);
+  for (int i = 0; i < 10; ++i) {
+    EXPECT_THAT([&] { rows.Get(0, rows.size()); },
+                ThrowsMessage<Error>(HasSubstr("rows.jsonl:43]")));
+  }
+}
+
+std::vector<RowStats> Stats(std::initializer_list<std::pair<int32_t, bool>> rows) {
+  std::vector<RowStats> stats;
+  for (const auto& [trained, has_prompt] : rows)
+    stats.push_back({4, 4, trained, has_prompt, trained == 3});
+  return stats;
+}
+
+TEST(RowStatsTest, MasksThatAreAllOrNothingAreRefused) {
+  const auto message = [](const std::vector<RowStats>& stats) {
+    return MessageOf([&] { CheckMasks(stats, 9, "rows.jsonl"); });
+  };
+  EXPECT_EQ(message(Stats({{0, true}, {0, false}})),
+            "[rows.jsonl] expected a row with a trained token within 9 tokens, got none in 2 rows");
+  EXPECT_EQ(message(Stats({{3, true}, {3, true}, {2, false}})),
+            "[rows.jsonl] expected prompts that are not learnt, got 2 rows with prompts and every "
+            "token of theirs trained");
+  EXPECT_NO_THROW(CheckMasks(Stats({{3, true}, {2, true}}), 9, ""));
+  EXPECT_NO_THROW(CheckMasks(Stats({{3, false}, {3, false}}), 9, ""));
+}
+
+TEST(MarkedTextTest, TrainedTokensStandBetweenMarks) {
+  const auto marked = [](const Json& row) {
+    return MarkedText(EncodeRow(io::ParseRow(row, "row"), SmolLm2(), "row"), SmolLm2());
+  };
+  EXPECT_EQ(marked({{"prompt", "2+2="}, {"completion", "4"}}), "2+2=⟦4<|im_end|>⟧");
+  EXPECT_EQ(marked({{"messages", {Message("user", "né\x1b🙂"), Message("assistant", "ü")}}}),
+            "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging "
+            "Face<|im_end|>\n<|im_start|>user\nné\\x1b🙂<|im_end|>\n<|im_start|>assistant\n"
+            "⟦ü<|im_end|>⟧\n");
+  EXPECT_EQ(MarkedText({{5, 6, 7, 8}, {5, 6, -100, 8}}, {}), "5 ⟦6⟧ 7 ⟦8⟧");
 }
 
 TEST(DatasetTest, CountsTurnsThatTheTemplateRendersDifferentlyLater) {
@@ -130,7 +208,7 @@ TEST(DatasetTest, CountsTurnsThatTheTemplateRendersDifferentlyLater) {
       "{% endif %}{{ m.content }}<|im_end|>{% endfor %}"
       "{% if add_generation_prompt %}assistant:\n{% endif %}");
   EXPECT_EQ(Learnt({{"messages", messages}}, encoder), "See you<|im_end|>");
-  EXPECT_EQ(Summary(LoadDataset(path, encoder, 100)),
+  EXPECT_EQ(Summary(LoadDataset({{path}, encoder, 100})),
             "1 examples, 1 assistant turns not found in the rendered conversation, not learnt");
 }
 

@@ -10,6 +10,7 @@ namespace {
 
 using io::ChatRow;
 using io::PromptCompletionRow;
+using io::SegmentsRow;
 using io::TextRow;
 using io::TokensRow;
 using nn::kIgnoredLabel;
@@ -209,10 +210,14 @@ Example FromTokens(const TokensRow& row, int64_t vocab, std::string_view where) 
   return example;
 }
 
-// The first label has no position before it that could predict it.
-bool HasTrainedToken(const Example& example) {
-  return std::any_of(example.labels.begin() + 1, example.labels.end(),
-                     [](int32_t label) { return label != kIgnoredLabel; });
+Example EncodeSegments(const SegmentsRow& row, const io::Tokenizer& tokenizer) {
+  std::string text;
+  std::vector<Stretch> learnt;
+  for (const SegmentsRow::Segment& segment : row.segments) {
+    if (segment.learnt) learnt.push_back({text.size(), text.size() + segment.text.size()});
+    text += segment.text;
+  }
+  return EncodeStretches(text, learnt, tokenizer, {});
 }
 
 }  // namespace
@@ -245,50 +250,16 @@ Example EncodeRow(const io::Row& row, const TextEncoder& encoder, std::string_vi
   if (const auto* pair = std::get_if<PromptCompletionRow>(&row)) {
     return EncodePromptCompletion(*pair, encoder, where);
   }
+  if (const auto* segments = std::get_if<SegmentsRow>(&row)) {
+    return EncodeSegments(*segments, NeedTokenizer(encoder, where));
+  }
   return EncodeText(std::get<TextRow>(row), NeedTokenizer(encoder, where));
 }
 
-std::string Summary(const Dataset& dataset) {
-  std::string text = fmt::format("{} examples", dataset.examples.size());
-  if (dataset.truncated > 0) {
-    text += fmt::format(", {} truncated to max_length", dataset.truncated);
-  }
-  if (dataset.dropped > 0) {
-    text += fmt::format(", {} dropped without a trained token", dataset.dropped);
-  }
-  if (dataset.unlearnt_turns > 0) {
-    text += fmt::format(", {} assistant turns not found in the rendered conversation, not learnt",
-                        dataset.unlearnt_turns);
-  }
-  return text;
-}
-
-Dataset LoadDataset(const std::filesystem::path& path, const TextEncoder& encoder,
-                    int64_t max_length) {
-  Dataset dataset;
-  io::RowReader reader(path);
-  int64_t rows = 0;
-  while (const std::optional<io::Row> row = reader.Next()) {
-    ++rows;
-    Example example = EncodeRow(*row, encoder, fmt::format("{}:{}", path.string(), reader.line()));
-    dataset.unlearnt_turns += example.unlearnt_turns;
-    if (static_cast<int64_t>(example.ids.size()) > max_length) {
-      ++dataset.truncated;
-      example.ids.resize(static_cast<size_t>(max_length));
-      example.labels.resize(static_cast<size_t>(max_length));
-    }
-    if (example.ids.empty() || !HasTrainedToken(example)) {
-      ++dataset.dropped;
-      continue;
-    }
-    dataset.examples.push_back(std::move(example));
-  }
-  if (rows == 0) Fail(path.string(), "expected at least one row, got none");
-  if (dataset.examples.empty()) {
-    Fail(path.string(), "expected a row with a trained token within {} tokens, got none in {} rows",
-         max_length, rows);
-  }
-  return dataset;
+int64_t TrainedTokens(const Example& example) {
+  if (example.labels.empty()) return 0;
+  return std::count_if(example.labels.begin() + 1, example.labels.end(),
+                       [](int32_t label) { return label != kIgnoredLabel; });
 }
 
 }  // namespace sophia::train

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
@@ -34,24 +33,14 @@ struct TextEncoder {
 // Chats learn what the template marks with {% generation %}, as transformers'
 // return_assistant_tokens_mask; with a template that has no such tags, the assistant's turns, found
 // by rendering ever longer prefixes of the conversation, up to their end of sequence.
-// Prompt/completion rows learn the completion; texts and pre-tokenised rows without labels learn
-// everything. A conversation, or a prompt with its completion, is encoded as one text; a token that
-// straddles a border is learnt when any character in it is. Positions that an attention_mask leaves
-// out at the ends are dropped. `where` names the row in errors.
+// Prompt/completion rows learn the completion, segments those labelled; texts and pre-tokenised
+// rows without labels learn everything. A conversation, a prompt with its completion, or the
+// segments of a row are encoded as one text; a token that straddles a border is learnt when any
+// character in it is. Positions that an attention_mask leaves out at the ends are dropped. `where`
+// names the row in errors.
 Example EncodeRow(const io::Row& row, const TextEncoder& encoder, std::string_view where);
 
-struct Dataset {
-  std::vector<Example> examples;
-  int64_t truncated = 0;       // rows cut to max_length
-  int64_t dropped = 0;         // rows without a trained token within max_length
-  int64_t unlearnt_turns = 0;  // of all rows
-};
-
-// "3 examples, 2 truncated to max_length": what there is and what was cut or dropped.
-std::string Summary(const Dataset& dataset);
-
-// Reads and encodes a file. Throws Error when no row has a trained token.
-Dataset LoadDataset(const std::filesystem::path& path, const TextEncoder& encoder,
-                    int64_t max_length);
+// Tokens that a step learns from: labels but for the first, which no position before it predicts.
+int64_t TrainedTokens(const Example& example);
 
 }  // namespace sophia::train

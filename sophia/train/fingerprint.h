@@ -3,7 +3,7 @@
 #include <string>
 
 #include "sophia/models/model_files.h"
-#include "sophia/train/examples.h"
+#include "sophia/train/dataset.h"
 
 namespace sophia::train {
 

@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "sophia/base/json.h"
 #include "sophia/lora/lora.h"
@@ -24,8 +25,9 @@ inline constexpr std::array<std::string_view, 3> kOptimizerNames = {"adamw_torch
 // What a fine-tuning run is asked to do. Names and meaning follow TRL's SFTConfig and PEFT's
 // LoraConfig.
 struct TrainOptions {
-  std::filesystem::path model;              // a GGUF file or a folder
-  std::filesystem::path data;               // JSON lines, see io::ParseRow
+  std::filesystem::path model;  // a GGUF file or a folder
+  // Files of rows, see io::ParseRow, or folders with train.jsonl.
+  std::vector<std::filesystem::path> data;
   std::filesystem::path init_adapter = {};  // start from this adapter; it also gives `lora`
   DType dtype = DType::kBF16;               // of base weights and activations
   std::string quant = "auto";               // how linear weights are kept, see ModelFiles

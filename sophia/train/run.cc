@@ -27,17 +27,6 @@ int64_t TotalSteps(const TrainOptions& options, const BatchLoader& loader) {
   return std::max<int64_t>(1, static_cast<int64_t>(std::ceil(steps - 1e-9)));
 }
 
-TextEncoder EncoderFor(const models::ModelFiles& files, int64_t vocab) {
-  try {
-    return TextEncoder::ForTokenizer(files.LoadTokenizer(), vocab);
-  } catch (const Error&) {
-    const bool has_tokenizer =
-        files.is_gguf() || std::filesystem::exists(files.path() / "tokenizer.json");
-    if (has_tokenizer) throw;
-    return {.vocab = vocab};
-  }
-}
-
 // All transfers are under way before the first is waited for.
 HostArrays ToHost(const std::vector<const pjrt::Buffer*>& buffers) {
   HostArrays arrays;
@@ -72,8 +61,9 @@ TrainingRun::TrainingRun(TrainOptions options, TrainEnvironment environment,
   }
   options_.Check();
   plan_ = BuildModel(options_, files_);
-  dataset_ = LoadDataset(options_.data, EncoderFor(files_, plan_->model->sizes().vocab),
+  const EncodedRows rows(TrainFiles(options_.data), EncoderFor(files_, plan_->model->sizes().vocab),
                          options_.max_length);
+  dataset_ = LoadDataset(rows);
   identity_ = {.model_sha256 = Fingerprint(files_),
                .data_sha256 = Fingerprint(dataset_),
                .examples = static_cast<int64_t>(dataset_.examples.size()),

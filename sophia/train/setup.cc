@@ -1,5 +1,6 @@
 #include "sophia/train/setup.h"
 
+#include "sophia/base/error.h"
 #include "sophia/lora/peft.h"
 
 namespace sophia::train {
@@ -14,6 +15,17 @@ std::unique_ptr<models::ModelPlan> BuildModel(const TrainOptions& options,
   lora_policy.CheckTargets();
   if (!options.init_adapter.empty()) lora::CheckAdapter(options.init_adapter, plan->specs());
   return plan;
+}
+
+TextEncoder EncoderFor(const models::ModelFiles& files, int64_t vocab) {
+  try {
+    return TextEncoder::ForTokenizer(files.LoadTokenizer(), vocab);
+  } catch (const Error&) {
+    const bool has_tokenizer =
+        files.is_gguf() || std::filesystem::exists(files.path() / "tokenizer.json");
+    if (has_tokenizer) throw;
+    return {.vocab = vocab};
+  }
 }
 
 StepOptions StepOptionsOf(const TrainOptions& options, const BatchShape& shape, int64_t total_steps,

@@ -4,6 +4,7 @@
 
 #include "sophia/models/model_files.h"
 #include "sophia/models/model_plan.h"
+#include "sophia/train/examples.h"
 #include "sophia/train/options.h"
 #include "sophia/train/step.h"
 
@@ -13,6 +14,9 @@ namespace sophia::train {
 // must outlive it. Throws Error for target modules that match nothing.
 std::unique_ptr<models::ModelPlan> BuildModel(const TrainOptions& options,
                                               const models::ModelFiles& files);
+
+// What encodes rows for a model; one without a tokenizer serves pre-tokenised rows only.
+TextEncoder EncoderFor(const models::ModelFiles& files, int64_t vocab);
 
 // How a run of `total_steps` traces its step for batches of `shape`; `target`: the optimiser's
 // kernels.

@@ -151,7 +151,7 @@ TEST(DeviceTest, ARunStaysOnTheChosenDevice) {
   const pjrt::Device second = client->addressable_devices()[1];
   const std::filesystem::path fixtures = SOPHIA_SOURCE_DIR "/tests/fixtures";
   TrainingRun run({.model = fixtures / "llama/gqa",
-                   .data = fixtures / "sft/rows.jsonl",
+                   .data = {fixtures / "sft/rows.jsonl"},
                    .dtype = DType::kF32,
                    .max_steps = 1},
                   {.client = client, .chosen_device = second});

@@ -167,7 +167,7 @@ class LoraDropoutRunTest : public ::testing::Test {
 
   std::vector<double> Losses(uint64_t seed, int64_t steps, int64_t accumulation = 1) {
     const train::TrainOptions options{.model = Fixture("llama/gqa"),
-                                      .data = folder_.path() / "rows.jsonl",
+                                      .data = {folder_.path() / "rows.jsonl"},
                                       .init_adapter = folder_.path() / "adapter",
                                       .dtype = DType::kF32,
                                       .learning_rate = 0,

@@ -22,7 +22,7 @@ TrainOptions OptionsOf(const Json& run) {
   TrainOptions options;
   options.model = kFixtures / run["base"].get<std::string>();
   options.init_adapter = kFixtures / run["init_adapter"].get<std::string>();
-  options.data = kFixtures / run["data"].get<std::string>();
+  options.data = {kFixtures / run["data"].get<std::string>()};
   options.dtype = DType::kF32;
   options.shuffle = false;
   options.optimizer = given["optim"] == "sgd" ? OptimizerKind::kSgd : OptimizerKind::kAdamW;

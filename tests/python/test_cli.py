@@ -11,8 +11,8 @@ from cli_support import (FIXTURES, GQA, PROGRAM, ROOT, ROWS, complaint, output, 
                          write_rows)
 from safetensors.numpy import load_file
 
-SUBCOMMANDS = ["train", "generate", "chat", "tokenize", "logits", "inspect", "doctor", "prove",
-               "plan", "merge", "export", "kernels"]
+SUBCOMMANDS = ["train", "generate", "chat", "preview", "tokenize", "logits", "inspect", "doctor",
+               "prove", "plan", "merge", "export", "kernels"]
 
 
 @pytest.fixture(scope="module")

@@ -241,6 +241,8 @@ def test_ids_that_are_no_ids(tmp_path):
     ('{"question": "x"}', "expected a row with the keys"),
     ('{"text": "x"}', "expected a model with a tokenizer"),
     ("[1]", "expected a row to be an object"),
+    ('{"prompt": "x", "chosen": "y", "rejected": "z"}', "an objective for preferences such as DPO's"),
+    ('{"prompt": "x", "completion": "y", "label": true}', "KTO's objective"),
 ])
 def test_rows(tmp_path, text, message):
     path = tmp_path / "rows.jsonl"
@@ -250,7 +252,9 @@ def test_rows(tmp_path, text, message):
 
 def test_missing_rows(tmp_path):
     assert "expected a file of rows" in refused_training(tmp_path, data=tmp_path / "none.jsonl")
-    assert "got a folder" in refused_training(tmp_path, data=tmp_path)
+    (tmp_path / "folder").mkdir()
+    line = refused_training(tmp_path, data=tmp_path / "folder")
+    assert line == f"[{tmp_path / 'folder'}] expected a folder with train.jsonl, got one without"
 
 
 def test_long_rows_are_cut_with_a_count(tmp_path):

@@ -67,7 +67,7 @@ Outcome TrainTwoSteps(DType dtype, const std::string& quant) {
   std::ofstream rows(data);
   for (int i = 0; i < 4; ++i) rows << R"({"text": "Water boils at a hundred degrees."})" << '\n';
   rows.close();
-  train::TrainOptions options{.model = kModel, .data = data, .dtype = dtype, .quant = quant};
+  train::TrainOptions options{.model = kModel, .data = {data}, .dtype = dtype, .quant = quant};
   options.lora.rank = 4;
   options.batch = 2;
   options.max_steps = 2;

@@ -1,0 +1,39 @@
+#include "sophia/train/dataset.h"
+
+#include "sophia/base/error.h"
+
+namespace sophia::train {
+
+std::string Summary(const Dataset& dataset) {
+  std::string text = fmt::format("{} examples", dataset.examples.size());
+  if (dataset.truncated > 0) {
+    text += fmt::format(", {} truncated to max_length", dataset.truncated);
+  }
+  if (dataset.dropped > 0) {
+    text += fmt::format(", {} dropped without a trained token", dataset.dropped);
+  }
+  if (dataset.unlearnt_turns > 0) {
+    text += fmt::format(", {} assistant turns not found in the rendered conversation, not learnt",
+                        dataset.unlearnt_turns);
+  }
+  return text;
+}
+
+Dataset LoadDataset(const EncodedRows& rows) {
+  Dataset dataset;
+  std::vector<RowStats> stats;
+  for (EncodedRow& row : rows.Get(0, rows.size())) {
+    stats.push_back(StatsOf(row));
+    dataset.unlearnt_turns += row.example.unlearnt_turns;
+    if (stats.back().is_truncated()) ++dataset.truncated;
+    if (stats.back().trained > 0) {
+      dataset.examples.push_back(std::move(row.example));
+    } else {
+      ++dataset.dropped;
+    }
+  }
+  CheckMasks(stats, rows.max_length(), rows.Name());
+  return dataset;
+}
+
+}  // namespace sophia::train

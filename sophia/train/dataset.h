@@ -1,0 +1,24 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "sophia/train/row_stats.h"
+
+namespace sophia::train {
+
+// Encoded rows in memory.
+struct Dataset {
+  std::vector<Example> examples;
+  int64_t truncated = 0;       // rows cut to max_length
+  int64_t dropped = 0;         // rows without a trained token within max_length
+  int64_t unlearnt_turns = 0;  // of all rows
+};
+
+// "3 examples, 2 truncated to max_length": what there is and what was cut or dropped.
+std::string Summary(const Dataset& dataset);
+
+// Encodes all rows. Throws Error for masks that CheckMasks refuses.
+Dataset LoadDataset(const EncodedRows& rows);
+
+}  // namespace sophia::train

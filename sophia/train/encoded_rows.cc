@@ -1,0 +1,98 @@
+#include "sophia/train/encoded_rows.h"
+
+#include <algorithm>
+#include <atomic>
+#include <exception>
+#include <thread>
+
+#include "sophia/base/error.h"
+
+namespace sophia::train {
+namespace {
+
+// Fewer rows are not worth a thread.
+constexpr size_t kRowsAThread = 64;
+
+bool HasPrompt(const io::Row& row) {
+  if (const auto* pair = std::get_if<io::PromptCompletionRow>(&row)) return pair->prompt != "";
+  if (const auto* segments = std::get_if<io::SegmentsRow>(&row)) {
+    return std::ranges::any_of(segments->segments, [](const auto& one) { return !one.learnt; });
+  }
+  return std::holds_alternative<io::ChatRow>(row);
+}
+
+}  // namespace
+
+EncodedRows::EncodedRows(const std::vector<std::filesystem::path>& files, TextEncoder encoder,
+                         int64_t max_length)
+    : starts_{0}, encoder_(std::move(encoder)), max_length_(max_length) {
+  for (const std::filesystem::path& path : files) {
+    files_.emplace_back(path);
+    if (files_.back().size() == 0) Fail(path.string(), "expected at least one row, got none");
+    starts_.push_back(starts_.back() + files_.back().size());
+  }
+}
+
+std::string EncodedRows::Name() const {
+  const std::string first = files_.front().path().string();
+  return files_.size() == 1 ? first : fmt::format("{} and {} more", first, files_.size() - 1);
+}
+
+EncodedRows::Place EncodedRows::At(size_t row) const {
+  const auto next = std::ranges::upper_bound(starts_, row);
+  const auto file = static_cast<size_t>(next - starts_.begin()) - 1;
+  return {files_[file], row - starts_[file]};
+}
+
+std::string EncodedRows::Where(size_t row) const {
+  const Place place = At(row);
+  return place.file.Where(place.row);
+}
+
+EncodedRow EncodedRows::Get(size_t row) const {
+  const Place place = At(row);
+  const io::Row content = place.file.Get(place.row);
+  EncodedRow encoded{.example = EncodeRow(content, encoder_, place.file.Where(place.row)),
+                     .has_prompt = HasPrompt(content)};
+  encoded.tokens = static_cast<int64_t>(encoded.example.ids.size());
+  if (encoded.tokens > max_length_) {
+    encoded.example.ids.resize(static_cast<size_t>(max_length_));
+    encoded.example.labels.resize(static_cast<size_t>(max_length_));
+  }
+  return encoded;
+}
+
+std::vector<EncodedRow> EncodedRows::Get(size_t first, size_t last) const {
+  std::vector<EncodedRow> encoded(last - first);
+  std::vector<std::exception_ptr> errors(encoded.size());
+  std::atomic<size_t> next = 0;
+  const auto work = [&] {
+    for (size_t i = next++; i < encoded.size(); i = next++) {
+      try {
+        encoded[i] = Get(first + i);
+      } catch (...) {
+        errors[i] = std::current_exception();
+        next = encoded.size();
+      }
+    }
+  };
+  const size_t threads = std::min<size_t>(std::max(1u, std::thread::hardware_concurrency()),
+                                          encoded.size() / kRowsAThread + 1);
+  {
+    std::vector<std::jthread> others;
+    for (size_t i = 1; i < threads; ++i) others.emplace_back(work);
+    work();
+  }
+  for (const std::exception_ptr& error : errors) {
+    if (error) std::rethrow_exception(error);
+  }
+  return encoded;
+}
+
+std::vector<std::filesystem::path> TrainFiles(const std::vector<std::filesystem::path>& data) {
+  std::vector<std::filesystem::path> files;
+  for (const std::filesystem::path& path : data) files.push_back(io::FindDataFiles(path).train);
+  return files;
+}
+
+}  // namespace sophia::train
