@@ -20,9 +20,10 @@ test: ## Build and run every test but the slow ones
 test-all: ## Build and run every test
 	@tools/run_tests.sh --slow
 
-bench: build ## Compare speed and memory with torch and JAX
+bench: build ## Compare speed and memory with torch and JAX, packed rows with unpacked
 	@tools/setup.sh bench
 	@.deps/venv-oracle/bin/python bench/run.py
+	@.deps/venv-oracle/bin/python bench/packing.py
 
 oracle: build ## Regenerate the committed fixtures that need torch
 	@tools/setup.sh oracle

@@ -98,6 +98,7 @@ train::TrainOptions TrainOptionsFrom(const Values& values) {
   options.batch = values.Integer("per_device_train_batch_size");
   options.gradient_accumulation_steps = values.Integer("gradient_accumulation_steps");
   options.max_length = values.Integer("max_length");
+  options.packing = values.Flag("packing");
   options.shuffle = values.Flag("shuffle");
   options.gradient_checkpointing = values.Flag("gradient_checkpointing");
   options.seed = static_cast<uint64_t>(values.Integer("seed"));

@@ -17,7 +17,8 @@ struct ForwardInputs {
   Tensor ids;        // s32 [B, S]
   Tensor positions;  // s32 [B, S]; with a cache, consecutive in each row
   std::optional<KvCache> cache = std::nullopt;
-  Remat remat = {};  // of each layer, when differentiated
+  Tensor segments = {};  // s32 [B, S]: tokens see those of their own segment; not with a cache
+  Remat remat = {};      // of each layer, when differentiated
 };
 
 struct ForwardResult {

@@ -27,7 +27,7 @@ LlamaBlock::LlamaBlock(const nn::ParamScope& scope, const LlamaConfig& c)
       down_proj(scope / "mlp.down_proj", c.d_ff, c.d_model, {.bias = c.mlp_bias}) {}
 
 Tensor LlamaBlock::operator()(const Tensor& x, const kernels::RotaryTable& rope,
-                              const Tensor& positions, const Tensor& layer,
+                              const ForwardInputs& inputs, const Tensor& layer,
                               std::optional<KvCache>& cache) const {
   const int64_t batch = x.dim(0);
   const int64_t seq = x.dim(1);
@@ -38,8 +38,9 @@ Tensor LlamaBlock::operator()(const Tensor& x, const kernels::RotaryTable& rope,
   const auto [q, k] = kernels::Rotary(heads(q_proj(normal), config.heads),
                                       heads(k_proj(normal), config.kv_heads), rope, kernels);
   const Tensor v = heads(v_proj(normal), config.kv_heads);
-  const Tensor mixed = cache ? AttendCached(q, k, v, positions, layer, *cache)
-                             : nn::Attend(q, k, v, {.causal = true}, kernels);
+  const Tensor mixed =
+      cache ? AttendCached(q, k, v, inputs.positions, layer, *cache)
+            : nn::Attend(q, k, v, {.causal = true, .segments = inputs.segments}, kernels);
   const Tensor h = x + o_proj(Reshape(mixed, {batch, seq, config.heads * config.head_dim}));
   const Tensor mlp_input = post_attention_layernorm(h);
   const Tensor gate = gate_proj(mlp_input);
@@ -67,7 +68,7 @@ ForwardResult Llama::Forward(const ForwardInputs& inputs) const {
           const Tensor& layer) -> nn::LayerStack::Step {
         std::optional<KvCache> cache;
         if (inputs.cache) cache = KvCache{state[1], state[2]};
-        const Tensor x = block_(state[0], rope, inputs.positions, layer, cache);
+        const Tensor x = block_(state[0], rope, inputs, layer, cache);
         return cache ? nn::LayerStack::Step{{x, cache->keys, cache->values}}
                      : nn::LayerStack::Step{{x}};
       },

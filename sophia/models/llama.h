@@ -30,7 +30,7 @@ struct LlamaBlock {
   LlamaBlock(const nn::ParamScope& scope, const LlamaConfig& config);
 
   // x: [B, S, D].
-  Tensor operator()(const Tensor& x, const kernels::RotaryTable& rope, const Tensor& positions,
+  Tensor operator()(const Tensor& x, const kernels::RotaryTable& rope, const ForwardInputs& inputs,
                     const Tensor& layer, std::optional<KvCache>& cache) const;
 
   const LlamaConfig& config;

@@ -10,6 +10,7 @@ Tensor Attend(const Tensor& q, const Tensor& k, const Tensor& v, const Attention
               const kernels::KernelTarget& target) {
   const kernels::AttentionMask mask{.scale = 1.0 / std::sqrt(static_cast<double>(q.dim(3))),
                                     .causal = options.causal || options.positions.defined(),
+                                    .segments = options.segments,
                                     .positions = options.positions};
   if (options.positions.defined()) return kernels::ReferenceAttention(q, k, v, mask);
   return kernels::FlashAttention(q, k, v, target, mask);

@@ -12,6 +12,7 @@ struct AttentionOptions {
   bool causal = true;  // query i sees keys 0 … i; needs as many queries as keys
   // s32 [B, Sq]: query i sees keys 0 … position; replaces `causal`. For decoding from a cache.
   Tensor positions = {};
+  Tensor segments = {};  // s32 [B, S]: a query sees keys of its own segment only; needs Sq = Sk
 };
 
 // Scaled dot-product attention with grouped queries: https://arxiv.org/abs/1706.03762 and

@@ -15,6 +15,7 @@
 #include "sophia/plan/memory.h"
 #include "sophia/plan/target.h"
 #include "sophia/train/setup.h"
+#include "sophia/train/training_data.h"
 
 namespace sophia::plan {
 namespace {
@@ -72,8 +73,7 @@ train::TrainOptions TinyOptions() {
 MemoryTable TinyTable(train::TrainOptions options) {
   const auto files = models::ModelFiles::OpenConfig(options.model);
   const auto model = train::BuildModel(options, files);
-  const train::BatchShape shape =
-      train::FullShape(16, options.batch, options.gradient_accumulation_steps);
+  const train::BatchShape shape = train::FullShape(16, train::BatchOptionsOf(options));
   return CountMemory(*model, train::TraceStep(*model, train::StepOptionsOf(options, shape, 10)));
 }
 
@@ -87,8 +87,8 @@ TEST(MemoryTest, CountsWhatAStepHolds) {
   const MemoryTable table = TinyTable(options);
   // AdamW keeps two moments of each adapter value.
   EXPECT_EQ(table.optimizer, 2 * table.adapters);
-  // ids, positions and labels of 48 tokens, the step and the seed.
-  EXPECT_EQ(table.batch, 3 * 48 * 4 + 4 + 8);
+  // ids, segments, places, positions and labels of 48 tokens, the step and the seed.
+  EXPECT_EQ(table.batch, 5 * 48 * 4 + 4 + 8);
   // The input of each layer, and the loss's gradient and values.
   EXPECT_EQ(table.saved, layers * 48 * width * 4 + 48 * width * 4 + 48 * 4);
 
@@ -98,7 +98,7 @@ TEST(MemoryTest, CountsWhatAStepHolds) {
   options.gradient_accumulation_steps = 4;
   const MemoryTable accumulated = TinyTable(options);
   EXPECT_EQ(accumulated.saved, table.saved);
-  EXPECT_EQ(accumulated.batch, 4 * 3 * 48 * 4 + 4 + 8);
+  EXPECT_EQ(accumulated.batch, 4 * 5 * 48 * 4 + 4 + 8);
 }
 
 TEST(EstimateTest, CountsProductsInLoops) {

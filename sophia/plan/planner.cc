@@ -53,7 +53,7 @@ Plan MakePlan(const PlanRequest& request) {
          options.max_length);
   }
   const train::BatchShape shape =
-      train::FullShape(options.max_length, options.batch, options.gradient_accumulation_steps);
+      train::FullShape(options.max_length, train::BatchOptionsOf(options));
   const train::StepProgram step = train::TraceStep(
       *model, train::StepOptionsOf(options, shape, kSteps, model->policy->kernels()));
   Plan plan{.target = request.target.name,

@@ -1,9 +1,9 @@
 #include "sophia/train/batches.h"
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 #include <numeric>
-#include <random>
 
 #include "sophia/base/error.h"
 #include "sophia/nn/loss.h"
@@ -12,98 +12,204 @@ namespace sophia::train {
 namespace {
 
 constexpr int64_t kRounding = 8;
+// A packed sequence may have this many times the trained tokens that it has on average.
+constexpr double kTrainedSlack = 1.25;
 
 int64_t RoundUp(int64_t value, int64_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
 }
 
+int64_t RoundUpDivide(int64_t value, int64_t divisor) { return (value + divisor - 1) / divisor; }
+
+// Sums over all examples, and what bounds a batch of them.
+struct Sizes {
+  std::vector<int64_t> trained;  // descending
+  int64_t longest = 0;
+  int64_t tokens = 0;
+  bool any_two_fit = false;  // into the longest
+};
+
+Sizes Measure(const Dataset& dataset) {
+  Sizes sizes;
+  std::vector<int64_t> lengths;
+  for (const Example& example : dataset.examples) {
+    lengths.push_back(static_cast<int64_t>(example.ids.size()));
+    sizes.trained.push_back(TrainedTokens(example));
+  }
+  std::ranges::sort(sizes.trained, std::greater<>());
+  std::ranges::sort(lengths);
+  sizes.tokens = std::accumulate(lengths.begin(), lengths.end(), int64_t{0});
+  if (lengths.empty()) return sizes;
+  sizes.longest = lengths.back();
+  sizes.any_two_fit = lengths.size() > 1 && lengths[0] + lengths[1] <= sizes.longest;
+  return sizes;
+}
+
+// The most trained tokens of a packed sequence. Packing keeps to it.
+int64_t TrainedLimit(const Sizes& sizes, int64_t seq) {
+  const auto all =
+      static_cast<double>(std::accumulate(sizes.trained.begin(), sizes.trained.end(), int64_t{0}));
+  const double mean = all / static_cast<double>(sizes.tokens) * static_cast<double>(seq);
+  const auto limit = static_cast<int64_t>(std::ceil(mean * kTrainedSlack));
+  return std::min(seq, std::max(limit, sizes.trained.front()));
+}
+
+// The most trained tokens of a micro-batch in which every example is a sequence.
+int64_t MostTrained(const Sizes& sizes, int64_t batch) {
+  const auto count = std::min(sizes.trained.size(), static_cast<size_t>(batch));
+  return std::accumulate(sizes.trained.begin(), sizes.trained.begin() + static_cast<int64_t>(count),
+                         int64_t{0});
+}
+
+WindowOptions WindowOptionsOf(const BatchShape& shape, bool shuffle, uint64_t seed) {
+  const int64_t trained = shape.gathers() ? shape.loss_positions / shape.batch : shape.seq;
+  return {.packs = shape.packs,
+          .limits = {.tokens = shape.seq, .trained = trained},
+          .shuffle = shuffle,
+          .seed = seed};
+}
+
 }  // namespace
 
-BatchShape ShapeFor(const Dataset& dataset, int64_t batch, int64_t accumulation) {
-  BatchShape shape{.accumulation = accumulation, .batch = batch};
-  std::vector<int64_t> trained;
-  for (const Example& example : dataset.examples) {
-    shape.seq = std::max(shape.seq, static_cast<int64_t>(example.ids.size()));
-    trained.push_back(TrainedTokens(example));
-  }
-  shape.seq = RoundUp(shape.seq, kRounding);
-  std::sort(trained.begin(), trained.end(), std::greater<>());
-  trained.resize(std::min(trained.size(), static_cast<size_t>(batch)));
-  const int64_t most =
-      RoundUp(std::accumulate(trained.begin(), trained.end(), int64_t{0}), kRounding);
+BatchShape ShapeFor(const Dataset& dataset, const BatchOptions& options) {
+  const Sizes sizes = Measure(dataset);
+  BatchShape shape{.accumulation = options.accumulation, .batch = options.batch};
+  shape.seq = RoundUp(sizes.longest, kRounding);
+  shape.packs = options.packing && sizes.any_two_fit;
   const int64_t all = shape.batch * shape.seq;
+  const int64_t most = RoundUp(
+      shape.packs ? shape.batch * TrainedLimit(sizes, shape.seq) : MostTrained(sizes, shape.batch),
+      kRounding);
   shape.loss_positions = most * 4 <= all * 3 ? most : all;
   return shape;
 }
 
-BatchShape FullShape(int64_t length, int64_t batch, int64_t accumulation) {
+BatchShape FullShape(int64_t length, const BatchOptions& options) {
   const int64_t seq = RoundUp(length, kRounding);
-  return {.accumulation = accumulation, .batch = batch, .seq = seq, .loss_positions = batch * seq};
+  return {.accumulation = options.accumulation,
+          .batch = options.batch,
+          .seq = seq,
+          .loss_positions = options.batch * seq,
+          .packs = options.packing};
 }
 
-BatchLoader::BatchLoader(const Dataset& dataset, BatchShape shape, bool shuffle, uint64_t seed)
-    : dataset_(dataset), shape_(shape), shuffle_(shuffle), seed_(seed) {
-  StartEpoch();
+BatchLoader::BatchLoader(const ExampleSource& source, BatchShape shape, bool shuffle, uint64_t seed)
+    : source_(source),
+      shape_(shape),
+      options_(WindowOptionsOf(shape, shuffle, seed)),
+      windows_(source, options_) {
+  Load(1, 0);
 }
 
-int64_t BatchLoader::steps_per_epoch() const {
-  const auto rows = static_cast<int64_t>(dataset_.examples.size());
-  const int64_t batches = (rows + shape_.batch - 1) / shape_.batch;
-  return (batches + shape_.accumulation - 1) / shape_.accumulation;
-}
-
-// Fisher-Yates with its own bounded draw: std::shuffle's order is not the same everywhere.
-void BatchLoader::StartEpoch() {
-  order_.resize(dataset_.examples.size());
-  std::iota(order_.begin(), order_.end(), size_t{0});
-  if (shuffle_) {
-    std::mt19937_64 random(seed_ * 0x9e3779b97f4a7c15ull + epoch_);
-    for (size_t i = order_.size(); i > 1; --i) std::swap(order_[i - 1], order_[random() % i]);
+int64_t BatchLoader::StepsOf(double epochs) const {
+  const auto sizes = source_.sizes();
+  SOPHIA_CHECK(sizes.has_value());
+  Windows windows(source_, options_);
+  const auto steps_of = [&](int64_t epoch) {
+    const int64_t batches = RoundUpDivide(windows.Count(epoch, *sizes), shape_.batch);
+    return static_cast<double>(RoundUpDivide(batches, shape_.accumulation));
+  };
+  double steps = 0;
+  if (!shape_.packs) {
+    steps = epochs * steps_of(1);
+  } else {
+    for (int64_t epoch = 1; epochs > static_cast<double>(epoch - 1); ++epoch) {
+      steps += std::min(1.0, epochs - static_cast<double>(epoch - 1)) * steps_of(epoch);
+    }
   }
+  return std::max<int64_t>(1, static_cast<int64_t>(std::ceil(steps - 1e-9)));
+}
+
+void BatchLoader::Load(int64_t epoch, size_t first) {
+  window_ = windows_.At(epoch, first);
   next_ = 0;
-  ++epoch_;
+}
+
+// Whether this epoch has one more, which is then sequence `next_` of the window.
+bool BatchLoader::HasSequence() {
+  while (next_ == window_.sequences.size()) {
+    const size_t end = window_.first + window_.rows;
+    if (end == source_.size()) return false;
+    Load(window_.epoch, end);
+  }
+  return true;
+}
+
+double BatchLoader::epochs() const {
+  size_t rows = window_.first;
+  for (size_t i = 0; i < next_; ++i) rows += window_.sequences[i].size();
+  if (next_ == window_.sequences.size()) rows = window_.first + window_.rows;
+  return static_cast<double>(window_.epoch - 1) +
+         static_cast<double>(rows) / static_cast<double>(source_.size());
 }
 
 DataPosition BatchLoader::position() const {
-  return {.epoch = static_cast<int64_t>(epoch_), .row = static_cast<int64_t>(next_)};
+  return {.epoch = window_.epoch,
+          .row = static_cast<int64_t>(window_.first),
+          .sequence = static_cast<int64_t>(next_)};
 }
 
 void BatchLoader::Seek(const DataPosition& position) {
-  const auto rows = static_cast<int64_t>(dataset_.examples.size());
-  if (position.epoch < 1 || position.row < 0 || position.row > rows) {
-    Fail("data", "expected a position within {} examples, got example {} of epoch {}", rows,
-         position.row, position.epoch);
+  const auto rows = static_cast<int64_t>(source_.size());
+  if (position.epoch < 1 || position.row < 0 || position.row >= rows) {
+    Fail("data", "expected a position within {} rows, got row {} of epoch {}", rows, position.row,
+         position.epoch);
   }
-  epoch_ = static_cast<uint64_t>(position.epoch) - 1;
-  StartEpoch();
-  next_ = static_cast<size_t>(position.row);
+  Load(position.epoch, static_cast<size_t>(position.row));
+  const auto sequences = static_cast<int64_t>(window_.sequences.size());
+  if (position.sequence < 0 || position.sequence > sequences) {
+    Fail("data", "expected a position within {} sequences, got sequence {} from row {} of epoch {}",
+         sequences, position.sequence, position.row, position.epoch);
+  }
+  next_ = static_cast<size_t>(position.sequence);
+}
+
+// Puts the next sequence into a row of a micro-batch of which `slot` trained positions are filled.
+void BatchLoader::Add(int64_t micro, int64_t row, size_t& slot, Batch& batch) const {
+  const auto slots = static_cast<size_t>(shape_.loss_positions);
+  const auto first = static_cast<size_t>(micro) * slots;
+  auto at = static_cast<size_t>(row * shape_.seq);  // in the micro-batch
+  const auto start = static_cast<size_t>(micro * shape_.batch * shape_.seq);
+  int32_t segment = 0;
+  for (const size_t one : window_.sequences[next_]) {
+    const Example& example = window_.examples[one];
+    const size_t length = example.ids.size();
+    std::ranges::copy(example.ids, batch.ids.begin() + static_cast<int64_t>(start + at));
+    if (shape_.packs) {
+      const auto begin = static_cast<int64_t>(start + at);
+      std::fill_n(batch.segments.begin() + begin, length, ++segment);
+      std::iota(batch.places.begin() + begin,
+                batch.places.begin() + begin + static_cast<int64_t>(length), 0);
+    }
+    batch.tokens += static_cast<int64_t>(length);
+    for (size_t i = 0; i + 1 < length; ++i) {
+      const int32_t label = example.labels[i + 1];
+      if (label == nn::kIgnoredLabel) continue;
+      const size_t index = shape_.gathers() ? slot++ : at + i;
+      SOPHIA_CHECK(index < slots);
+      batch.positions[first + index] = static_cast<int32_t>(at + i);
+      batch.labels[first + index] = label;
+      ++batch.trained_tokens;
+    }
+    at += length;
+  }
 }
 
 Batch BatchLoader::Next() {
-  if (next_ == order_.size()) StartEpoch();
+  if (!HasSequence()) {
+    Load(window_.epoch + 1, 0);
+    if (!HasSequence()) Fail("data", "expected a row with a trained token, got none in an epoch");
+  }
   Batch batch;
   batch.ids.assign(static_cast<size_t>(shape_.accumulation * shape_.batch * shape_.seq), 0);
-  const auto slots = static_cast<size_t>(shape_.loss_positions);
-  batch.positions.assign(static_cast<size_t>(shape_.accumulation) * slots, 0);
-  batch.labels.assign(batch.positions.size(), nn::kIgnoredLabel);
+  if (shape_.packs) batch.segments = batch.places = batch.ids;
+  const auto slots = static_cast<size_t>(shape_.accumulation * shape_.loss_positions);
+  batch.positions.assign(slots, 0);
+  batch.labels.assign(slots, nn::kIgnoredLabel);
   for (int64_t micro = 0; micro < shape_.accumulation; ++micro) {
     size_t slot = 0;
-    for (int64_t row = 0; row < shape_.batch && next_ < order_.size(); ++row) {
-      const Example& example = dataset_.examples[order_[next_++]];
-      const int64_t start = (micro * shape_.batch + row) * shape_.seq;
-      std::copy(example.ids.begin(), example.ids.end(), batch.ids.begin() + start);
-      batch.tokens += static_cast<int64_t>(example.ids.size());
-      for (size_t i = 0; i + 1 < example.labels.size(); ++i) {
-        const int32_t label = example.labels[i + 1];
-        if (label == nn::kIgnoredLabel) continue;
-        const auto position = static_cast<size_t>(row * shape_.seq) + i;
-        const size_t at = shape_.gathers() ? slot++ : position;
-        SOPHIA_CHECK(at < slots);
-        const size_t index = static_cast<size_t>(micro) * slots + at;
-        batch.positions[index] = static_cast<int32_t>(position);
-        batch.labels[index] = label;
-        ++batch.trained_tokens;
-      }
+    for (int64_t row = 0; row < shape_.batch && HasSequence(); ++row, ++next_) {
+      Add(micro, row, slot, batch);
     }
   }
   return batch;

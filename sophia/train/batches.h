@@ -1,10 +1,10 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <vector>
 
 #include "sophia/train/dataset.h"
+#include "sophia/train/windows.h"
 
 namespace sophia::train {
 
@@ -16,20 +16,32 @@ struct BatchShape {
   // Positions whose loss is computed, a micro-batch: batch * seq, or fewer when only some are
   // trained.
   int64_t loss_positions = 0;
+  bool packs = false;  // a sequence may hold several examples
 
   bool gathers() const { return loss_positions < batch * seq; }
 };
 
-// The smallest shape that holds every batch of a dataset, rounded up a little. Positions are
-// gathered when at most three quarters of them are trained.
-BatchShape ShapeFor(const Dataset& dataset, int64_t batch, int64_t accumulation);
+struct BatchOptions {
+  int64_t batch = 1;  // sequences a micro-batch
+  int64_t accumulation = 1;
+  bool packing = false;
+};
 
-// The shape of a dataset with rows of `length` tokens, all of them trained.
-BatchShape FullShape(int64_t length, int64_t batch, int64_t accumulation);
+// The smallest shape that holds every batch of a dataset, rounded up a little: sequences of the
+// longest example. Positions are gathered when at most three quarters of them are trained. It packs
+// if it may and any two examples fit together.
+BatchShape ShapeFor(const Dataset& dataset, const BatchOptions& options);
+
+// The shape of sequences of `length` tokens, all of them trained.
+BatchShape FullShape(int64_t length, const BatchOptions& options);
 
 // One optimiser step's data.
 struct Batch {
   std::vector<int32_t> ids;  // [A, B, S]
+  // [A, B, S], empty unless the shape packs: the number of the example in its sequence, from 1, and
+  // of the token in its example, from 0; padding is 0 in both.
+  std::vector<int32_t> segments;
+  std::vector<int32_t> places;
   std::vector<int32_t>
       positions;                // [A, N]: b * S + s of each trained position; padding points at 0
   std::vector<int32_t> labels;  // [A, N]: the next token, or nn::kIgnoredLabel
@@ -37,36 +49,42 @@ struct Batch {
   int64_t trained_tokens = 0;
 };
 
-// Where a loader stands: `row` examples of an epoch, counted from 1, are dealt out.
+// Where a loader stands in an epoch, counted from 1: `sequence` sequences of the window that begins
+// at `row` are dealt out.
 struct DataPosition {
   int64_t epoch = 1;
   int64_t row = 0;
+  int64_t sequence = 0;
 };
 
 // Deals out the examples, each once an epoch. The last micro-batch and step of an epoch may be
 // short.
 class BatchLoader {
  public:
-  BatchLoader(const Dataset& dataset, BatchShape shape, bool shuffle, uint64_t seed);
+  BatchLoader(const ExampleSource& source, BatchShape shape, bool shuffle, uint64_t seed);
 
-  int64_t steps_per_epoch() const;
-  // Starts the next epoch when this one is used up.
+  // Steps of so many epochs; the sizes of the source's examples must be known.
+  int64_t StepsOf(double epochs) const;
+  // Starts the next epoch when this one is used up. Throws Error when an epoch has no example.
   Batch Next();
 
+  // Epochs dealt out so far, by rows.
+  double epochs() const;
   DataPosition position() const;
   // Goes on as a loader that stood there. Throws Error when the data has no such place.
   void Seek(const DataPosition& position);
 
  private:
-  void StartEpoch();
+  void Load(int64_t epoch, size_t first);
+  bool HasSequence();
+  void Add(int64_t micro, int64_t row, size_t& slot, Batch& batch) const;
 
-  const Dataset& dataset_;
+  const ExampleSource& source_;
   BatchShape shape_;
-  bool shuffle_;
-  uint64_t seed_;
-  uint64_t epoch_ = 0;
-  size_t next_ = 0;
-  std::vector<size_t> order_;
+  WindowOptions options_;
+  Windows windows_;
+  Window window_;
+  size_t next_ = 0;  // sequence of the window
 };
 
 }  // namespace sophia::train

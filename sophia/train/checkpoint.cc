@@ -93,7 +93,8 @@ Checkpoint::Checkpoint(fs::path folder) : folder_(std::move(folder)) {
   const Json& data = Object(state, "data", where);
   const Json& model = Object(state, "model", where);
   data_ = {.epoch = Require<int64_t>(data, "epoch", where),
-           .row = Require<int64_t>(data, "row", where)};
+           .row = Require<int64_t>(data, "row", where),
+           .sequence = Require<int64_t>(data, "sequence", where)};
   identity_ = {.model_sha256 = Require<std::string>(model, "sha256", where),
                .data_sha256 = Require<std::string>(data, "sha256", where),
                .examples = Require<int64_t>(data, "examples", where),

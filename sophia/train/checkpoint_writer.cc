@@ -138,6 +138,7 @@ Json RunStateJson(const TrainingRun& run, const RunState& state, const fs::path&
           {"data",
            {{"epoch", state.data.epoch},
             {"row", state.data.row},
+            {"sequence", state.data.sequence},
             {"examples", identity.examples},
             {"sha256", identity.data_sha256}}},
           {"model", {{"sha256", identity.model_sha256}}},

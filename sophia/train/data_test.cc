@@ -222,12 +222,12 @@ Dataset SmallDataset() {
 
 TEST(BatchesTest, LabelsAreShiftedAndPositionsGathered) {
   const Dataset dataset = SmallDataset();
-  const BatchShape shape = ShapeFor(dataset, 2, 1);
+  const BatchShape shape = ShapeFor(dataset, {.batch = 2});
   EXPECT_EQ(shape.seq, 8);
   EXPECT_EQ(shape.loss_positions, 8);
   EXPECT_TRUE(shape.gathers());
   BatchLoader loader(dataset, shape, false, 0);
-  EXPECT_EQ(loader.steps_per_epoch(), 3);
+  EXPECT_EQ(loader.StepsOf(1), 3);
   const Batch batch = loader.Next();
   EXPECT_EQ(batch.tokens, 8);
   EXPECT_EQ(batch.trained_tokens, 4);
@@ -237,11 +237,11 @@ TEST(BatchesTest, LabelsAreShiftedAndPositionsGathered) {
 
 TEST(BatchesTest, EveryEpochDealsEachExampleOnceInAnotherOrder) {
   const Dataset dataset = SmallDataset();
-  BatchLoader loader(dataset, ShapeFor(dataset, 2, 2), true, 7);
+  BatchLoader loader(dataset, ShapeFor(dataset, {.batch = 2, .accumulation = 2}), true, 7);
   std::vector<std::vector<int32_t>> epochs;
   for (int epoch = 0; epoch < 2; ++epoch) {
     epochs.emplace_back();
-    for (int64_t i = 0; i < loader.steps_per_epoch(); ++i) {
+    for (int64_t i = 0; i < loader.StepsOf(1); ++i) {
       for (const int32_t label : loader.Next().labels) {
         if (label != nn::kIgnoredLabel && label >= 30) epochs.back().push_back(label);
       }
@@ -250,22 +250,22 @@ TEST(BatchesTest, EveryEpochDealsEachExampleOnceInAnotherOrder) {
     EXPECT_EQ(epochs[epoch].size(), 5u);
   }
   EXPECT_NE(epochs[0], epochs[1]);
-  BatchLoader again(dataset, ShapeFor(dataset, 2, 2), true, 7);
-  BatchLoader other(dataset, ShapeFor(dataset, 2, 2), true, 7);
+  BatchLoader again(dataset, ShapeFor(dataset, {.batch = 2, .accumulation = 2}), true, 7);
+  BatchLoader other(dataset, ShapeFor(dataset, {.batch = 2, .accumulation = 2}), true, 7);
   EXPECT_EQ(again.Next().ids, other.Next().ids);
 }
 
 TEST(BatchesTest, ALoaderGoesOnFromAnyPosition) {
   const Dataset dataset = SmallDataset();
-  const BatchShape shape = ShapeFor(dataset, 2, 1);
+  const BatchShape shape = ShapeFor(dataset, {.batch = 2});
   BatchLoader loader(dataset, shape, true, 7);
-  for (int64_t i = 0; i <= 3 * loader.steps_per_epoch(); ++i) {
+  for (int64_t i = 0; i <= loader.StepsOf(3); ++i) {
     BatchLoader other(dataset, shape, true, 7);
     other.Seek(loader.position());
     EXPECT_EQ(other.Next().ids, loader.Next().ids) << i;
   }
   EXPECT_THAT([&] { loader.Seek({.epoch = 1, .row = 6}); },
-              ThrowsMessage<Error>(HasSubstr("within 5 examples, got example 6 of epoch 1")));
+              ThrowsMessage<Error>(HasSubstr("within 5 rows, got row 6 of epoch 1")));
 }
 
 TEST(TrainOptionsTest, RangesAreChecked) {

@@ -4,6 +4,24 @@
 
 namespace sophia::train {
 
+ExampleSize SizeOf(const Example& example) {
+  return {static_cast<int32_t>(example.ids.size()), static_cast<int32_t>(TrainedTokens(example))};
+}
+
+std::vector<Example> Dataset::Get(std::span<const size_t> rows) const {
+  std::vector<Example> chosen;
+  chosen.reserve(rows.size());
+  for (const size_t row : rows) chosen.push_back(examples[row]);
+  return chosen;
+}
+
+std::optional<std::vector<ExampleSize>> Dataset::sizes() const {
+  std::vector<ExampleSize> sizes;
+  sizes.reserve(examples.size());
+  for (const Example& example : examples) sizes.push_back(SizeOf(example));
+  return sizes;
+}
+
 std::string Summary(const Dataset& dataset) {
   std::string text = fmt::format("{} examples", dataset.examples.size());
   if (dataset.truncated > 0) {

@@ -3,16 +3,21 @@
 #include <string>
 #include <vector>
 
+#include "sophia/train/example_source.h"
 #include "sophia/train/row_stats.h"
 
 namespace sophia::train {
 
-// Encoded rows in memory.
-struct Dataset {
+// Encoded rows in memory, without those that have no trained token.
+struct Dataset final : ExampleSource {
   std::vector<Example> examples;
   int64_t truncated = 0;       // rows cut to max_length
   int64_t dropped = 0;         // rows without a trained token within max_length
   int64_t unlearnt_turns = 0;  // of all rows
+
+  size_t size() const override { return examples.size(); }
+  std::vector<Example> Get(std::span<const size_t> rows) const override;
+  std::optional<std::vector<ExampleSize>> sizes() const override;
 };
 
 // "3 examples, 2 truncated to max_length": what there is and what was cut or dropped.

@@ -63,6 +63,7 @@ Json TrainOptions::ToJson() const {
           {"per_device_train_batch_size", batch},
           {"gradient_accumulation_steps", gradient_accumulation_steps},
           {"max_length", max_length},
+          {"packing", packing},
           {"shuffle", shuffle},
           {"seed", seed},
           {"gradient_checkpointing", gradient_checkpointing}};

@@ -47,6 +47,7 @@ struct TrainOptions {
   int64_t batch = 8;  // sequences a micro-batch
   int64_t gradient_accumulation_steps = 1;
   int64_t max_length = 1024;
+  bool packing = true;  // several rows in a sequence, where they fit
   bool shuffle = true;
   bool gradient_checkpointing = false;  // keep layer inputs only and compute the rest again
   uint64_t seed = 42;                   // below 2^32

@@ -3,7 +3,6 @@
 #include <malloc.h>
 
 #include <chrono>
-#include <cmath>
 
 #include "sophia/base/error.h"
 #include "sophia/lora/peft.h"
@@ -19,12 +18,6 @@ using Clock = std::chrono::steady_clock;
 
 double SecondsSince(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-int64_t TotalSteps(const TrainOptions& options, const BatchLoader& loader) {
-  if (options.max_steps > 0) return options.max_steps;
-  const double steps = options.num_train_epochs * static_cast<double>(loader.steps_per_epoch());
-  return std::max<int64_t>(1, static_cast<int64_t>(std::ceil(steps - 1e-9)));
 }
 
 // All transfers are under way before the first is waited for.
@@ -69,9 +62,10 @@ TrainingRun::TrainingRun(TrainOptions options, TrainEnvironment environment,
                .examples = static_cast<int64_t>(dataset_.examples.size()),
                .options = options_.ToJson()};
   if (checkpoint != nullptr) checkpoint->CheckBelongsTo(identity_);
-  shape_ = ShapeFor(dataset_, options_.batch, options_.gradient_accumulation_steps);
+  shape_ = ShapeFor(dataset_, BatchOptionsOf(options_));
   loader_ = std::make_unique<BatchLoader>(dataset_, shape_, options_.shuffle, options_.seed);
-  total_steps_ = TotalSteps(options_, *loader_);
+  total_steps_ =
+      options_.max_steps > 0 ? options_.max_steps : loader_->StepsOf(options_.num_train_epochs);
   if (checkpoint != nullptr) {
     loader_->Seek(checkpoint->data());
     done_ = checkpoint->step();
@@ -126,15 +120,22 @@ StepMetrics TrainingRun::Step(const Batch& batch) {
   const auto to_device = [&](const Dims& dims, const std::vector<int32_t>& values) {
     return pjrt::Buffer::FromHost(device, {DType::kS32, dims}, values);
   };
-  pjrt::Buffer ids = to_device({shape_.accumulation, shape_.batch, shape_.seq}, batch.ids);
+  const Dims tokens = {shape_.accumulation, shape_.batch, shape_.seq};
   const Dims rows = {shape_.accumulation, shape_.loss_positions};
-  pjrt::Buffer positions = to_device(rows, batch.positions);
-  pjrt::Buffer labels = to_device(rows, batch.labels);
+  std::vector<pjrt::Buffer> data;
+  data.push_back(to_device(tokens, batch.ids));
+  if (shape_.packs) {
+    data.push_back(to_device(tokens, batch.segments));
+    data.push_back(to_device(tokens, batch.places));
+  }
+  data.push_back(to_device(rows, batch.positions));
+  data.push_back(to_device(rows, batch.labels));
 
   std::vector<pjrt::Buffer*> arguments;
   for (pjrt::Buffer& buffer : parameters_) arguments.push_back(&buffer);
   for (pjrt::Buffer& buffer : state_) arguments.push_back(&buffer);
-  arguments.insert(arguments.end(), {&seed_[0], &ids, &positions, &labels});
+  arguments.push_back(&seed_[0]);
+  for (pjrt::Buffer& buffer : data) arguments.push_back(&buffer);
   std::vector<pjrt::Buffer> results = program_->Run(arguments);
 
   size_t next = 0;
@@ -144,7 +145,7 @@ StepMetrics TrainingRun::Step(const Batch& batch) {
   for (pjrt::Buffer& buffer : state_) buffer = std::move(results[next++]);
   const auto scalar = [&] { return static_cast<double>(results[next++].ToVector<float>()[0]); };
   StepMetrics metrics{.step = ++done_};
-  metrics.epoch = Epoch();
+  metrics.epoch = loader_->epochs();
   metrics.loss = scalar();
   metrics.grad_norm = scalar();
   metrics.learning_rate = scalar();
@@ -154,16 +155,12 @@ StepMetrics TrainingRun::Step(const Batch& batch) {
   return metrics;
 }
 
-double TrainingRun::Epoch() const {
-  return static_cast<double>(done_) / static_cast<double>(loader_->steps_per_epoch());
-}
-
 RunState TrainingRun::State() const {
   std::vector<const pjrt::Buffer*> buffers = Trainable(plan_->specs(), parameters_);
   const auto trainable = static_cast<int64_t>(buffers.size());
   for (size_t i = 0; i < slots_.size(); ++i) buffers.push_back(&state_[i]);
   HostArrays arrays = ToHost(buffers);
-  RunState state{.step = done_, .epoch = Epoch(), .data = loader_->position()};
+  RunState state{.step = done_, .epoch = loader_->epochs(), .data = loader_->position()};
   state.optimizer.assign(std::make_move_iterator(arrays.begin() + trainable),
                          std::make_move_iterator(arrays.end()));
   arrays.resize(static_cast<size_t>(trainable));

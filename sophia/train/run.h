@@ -63,7 +63,6 @@ class TrainingRun {
  private:
   void Compile();
   void LoadWeights(const Checkpoint* checkpoint);
-  double Epoch() const;
 
   TrainOptions options_;
   TrainEnvironment environment_;

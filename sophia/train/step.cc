@@ -20,20 +20,42 @@ Remat SaveProducts() {
 
 namespace {
 
-struct MicroBatch {
-  Tensor ids;        // s32 [B, S]
-  Tensor positions;  // s32 [N]
-  Tensor labels;     // s32 [N]
+// A step's data, or with one axis less a micro-batch's.
+struct StepData {
+  Tensor ids;        // s32 [A, B, S]
+  Tensor segments;   // the same, undefined unless the shape packs
+  Tensor places;     // the same
+  Tensor positions;  // s32 [A, N]
+  Tensor labels;     // s32 [A, N]
   Tensor seed;       // u64 []
+
+  // All but the seed, as a scan walks over them.
+  std::vector<Tensor> Arrays() const {
+    std::vector<Tensor> arrays = {ids, positions, labels};
+    if (segments.defined()) arrays.insert(arrays.end(), {segments, places});
+    return arrays;
+  }
+  static StepData Of(std::span<const Tensor> arrays, const Tensor& seed) {
+    StepData data{.ids = arrays[0], .positions = arrays[1], .labels = arrays[2], .seed = seed};
+    if (arrays.size() > 3) {
+      data.segments = arrays[3];
+      data.places = arrays[4];
+    }
+    return data;
+  }
 };
 
 // Sum of the losses of a micro-batch, times `scale`.
-Tensor ScaledLoss(const models::ModelPlan& plan, const StepOptions& options,
-                  const MicroBatch& micro, const Tensor& scale) {
+Tensor ScaledLoss(const models::ModelPlan& plan, const StepOptions& options, const StepData& micro,
+                  const Tensor& scale) {
   plan.table->set_dropout_seed(micro.seed);
-  const Tensor positions = Iota({DType::kS32, micro.ids.dims()}, 1);
   const Tensor hidden =
-      plan.model->Forward({.ids = micro.ids, .positions = positions, .remat = options.remat})
+      plan.model
+          ->Forward({.ids = micro.ids,
+                     .positions = micro.places.defined() ? micro.places
+                                                         : Iota({DType::kS32, micro.ids.dims()}, 1),
+                     .segments = micro.segments,
+                     .remat = options.remat})
           .hidden;
   plan.table->set_dropout_seed({});
   Tensor rows = Reshape(hidden, {-1, hidden.dim(-1)});
@@ -51,7 +73,7 @@ struct LossAndGrads {
 // Loss and gradients of one micro-batch; parameters are bound to the table while tracing.
 LossAndGrads Differentiate(const models::ModelPlan& plan, const StepOptions& options,
                            const std::vector<size_t>& trainable,
-                           const std::vector<Tensor>& parameters, const MicroBatch& micro,
+                           const std::vector<Tensor>& parameters, const StepData& micro,
                            const Tensor& scale) {
   const ValueAndGradResult result = ValueAndGrad(
       [&](std::span<const Tensor> values) -> Loss {
@@ -65,12 +87,12 @@ LossAndGrads Differentiate(const models::ModelPlan& plan, const StepOptions& opt
 // Runs the micro-batches one after another, summing losses and gradients.
 LossAndGrads Accumulate(const models::ModelPlan& plan, const StepOptions& options,
                         const std::vector<size_t>& trainable, const std::vector<Tensor>& parameters,
-                        const MicroBatch& all, const Tensor& scale) {
+                        const StepData& all, const Tensor& scale) {
   std::vector<Tensor> init = {Scalar(DType::kF32, 0), all.seed};
   for (const Tensor& parameter : parameters) init.push_back(ZerosLike(parameter));
   const ScanResult result = Scan(
       [&](std::span<const Tensor> carry, std::span<const Tensor> xs) -> ScanStep {
-        const MicroBatch micro{xs[0], xs[1], xs[2], carry[1]};
+        const StepData micro = StepData::Of(xs, carry[1]);
         const LossAndGrads one = Differentiate(plan, options, trainable, parameters, micro, scale);
         ScanStep step{{carry[0] + one.loss, carry[1] + 1.0}};
         for (size_t i = 0; i < one.grads.size(); ++i) {
@@ -78,7 +100,7 @@ LossAndGrads Accumulate(const models::ModelPlan& plan, const StepOptions& option
         }
         return step;
       },
-      init, {all.ids, all.positions, all.labels});
+      init, all.Arrays());
   return {result.carry[0], {result.carry.begin() + 2, result.carry.end()}};
 }
 
@@ -113,26 +135,32 @@ StepProgram TraceStep(const models::ModelPlan& plan, const StepOptions& options)
   const Tensor seed = add_input({DType::kU64, {}}, "seed");
   const Shape ids{DType::kS32, {shape.accumulation, shape.batch, shape.seq}};
   const Shape rows{DType::kS32, {shape.accumulation, shape.loss_positions}};
-  InputOptions ids_options{.name = "ids"};
-  if (!options.mesh.empty()) ids_options.sharding = Sharding{.axes = {{}, {"data"}, {}}};
-  const MicroBatch batch{.ids = graph.AddInput(ids, ids_options),
-                         .positions = add_input(rows, "positions"),
-                         .labels = add_input(rows, "labels")};
+  const auto add_tokens = [&](const std::string& name) {
+    InputOptions of_tokens{.name = name};
+    if (!options.mesh.empty()) of_tokens.sharding = Sharding{.axes = {{}, {"data"}, {}}};
+    return graph.AddInput(ids, of_tokens);
+  };
+  StepData batch{.ids = add_tokens("ids")};
+  if (shape.packs) {
+    batch.segments = add_tokens("segments");
+    batch.places = add_tokens("places");
+  }
+  batch.positions = add_input(rows, "positions");
+  batch.labels = add_input(rows, "labels");
 
   const Tracing tracing(graph);
   const Tensor trained = Convert(Ge(batch.labels, 0.0), DType::kF32);
   const Tensor scale = 1.0 / Max(Sum(trained), 1.0);
   // Dropout draws from a stream of its own for each step and micro-batch.
-  const Tensor step_seed =
-      seed + Convert(update.step, DType::kU64) * static_cast<double>(shape.accumulation);
+  batch.seed = seed + Convert(update.step, DType::kU64) * static_cast<double>(shape.accumulation);
   LossAndGrads result;
   if (shape.accumulation == 1) {
-    const MicroBatch micro{Squeeze(batch.ids, 0), Squeeze(batch.positions, 0),
-                           Squeeze(batch.labels, 0), step_seed};
+    std::vector<Tensor> arrays = batch.Arrays();
+    for (Tensor& array : arrays) array = Squeeze(array, 0);
+    const StepData micro = StepData::Of(arrays, batch.seed);
     result = Differentiate(plan, options, trainable, update.params, micro, scale);
   } else {
-    const MicroBatch micro{batch.ids, batch.positions, batch.labels, step_seed};
-    result = Accumulate(plan, options, trainable, update.params, micro, scale);
+    result = Accumulate(plan, options, trainable, update.params, batch, scale);
   }
   update.grads = result.grads;
   const optim::Applied next = optim::Apply(options.optimizer, update);

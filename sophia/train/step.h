@@ -27,7 +27,8 @@ struct StepOptions {
 
 // One optimiser step as a program.
 // inputs:  parameters (ParamTable order), optimiser state (slot order), step s32[], seed u64[],
-//          ids s32[A, B, S], positions s32[A, N], labels s32[A, N]
+//          ids s32[A, B, S], segments and places likewise if the shape packs, positions s32[A, N],
+//          labels s32[A, N]
 // outputs: trainable parameters, optimiser state and step, each in the place of its input, then
 //          loss f32[], grad_norm f32[] before clipping, learning_rate f32[], then one norm for each
 //          of norm_groups

@@ -24,6 +24,7 @@ TrainOptions OptionsOf(const Json& run) {
   options.init_adapter = kFixtures / run["init_adapter"].get<std::string>();
   options.data = {kFixtures / run["data"].get<std::string>()};
   options.dtype = DType::kF32;
+  options.packing = false;
   options.shuffle = false;
   options.optimizer = given["optim"] == "sgd" ? OptimizerKind::kSgd : OptimizerKind::kAdamW;
   options.adam = {given.value("adam_beta1", 0.9), given.value("adam_beta2", 0.999),

@@ -72,15 +72,16 @@ def test_a_gradient_that_is_not_finite_stops_the_run(tmp_path, head, value):
     assert all(math.isfinite(row["loss"]) for row in rows)
 
 
-def test_a_run_compiles_one_program(tmp_path):
+@pytest.mark.parametrize("flag, steps", [("--no-packing", 4), ("--packing", 2)])
+def test_a_run_compiles_one_program(tmp_path, flag, steps):
     """Rows of several lengths, short last batches and two epochs."""
     lengths = [5, 9, 14, 20, 27]
     data = write_rows(tmp_path / "rows.jsonl", *({"input_ids": list(range(3, 3 + n))} for n in lengths))
     cache = tmp_path / "cache"
     output(*training(tmp_path / "out", data=data, max_steps=-1, num_train_epochs=2,
-                     per_device_train_batch_size=2, gradient_accumulation_steps=2),
+                     per_device_train_batch_size=2, gradient_accumulation_steps=2), flag,
            env={"SOPHIA_CACHE_DIR": str(cache)})
-    assert len(strict_rows(tmp_path / "out" / "metrics.jsonl")) == 4
+    assert len(strict_rows(tmp_path / "out" / "metrics.jsonl")) == steps
     assert len([path for path in cache.rglob("*") if path.is_file()]) == 1
 
 

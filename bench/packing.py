@@ -1,0 +1,81 @@
+#!/usr/bin/env python3
+"""Useful tokens a second of `sophia train` on rows of mixed lengths, packed and not.
+
+The lengths are log-normal, as those of instruction sets are: median 96, at most 512 tokens. Both runs go once through
+the same rows on the CPU; useful tokens are those of the rows, without padding. Prints the ratio and
+writes it to build/bench_packing.json.
+"""
+
+import argparse
+import json
+import pathlib
+import random
+import re
+import shlex
+import sys
+import tempfile
+
+from run import ROOT, VOCAB, run_process
+
+MEDIAN, SPREAD, LONGEST = 96, 0.8, 512
+
+
+def parse_flags():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sophia", type=pathlib.Path, default=ROOT / "build" / "sophia")
+    parser.add_argument("--model", type=pathlib.Path,
+                        default=ROOT / ".deps" / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf")
+    parser.add_argument("--rows", type=int, default=64)
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--dtype", default="bf16")
+    parser.add_argument("--out", type=pathlib.Path, default=ROOT / "build" / "bench_packing.json")
+    return parser.parse_args()
+
+
+def write_mixed_rows(path, count):
+    """Rows of random ids, the last half of each trained; the number of their tokens."""
+    generator = random.Random(0)
+    tokens = 0
+    with path.open("w") as file:
+        for row in range(count):
+            drawn = round(MEDIAN * generator.lognormvariate(0, SPREAD))
+            length = LONGEST if row == 0 else min(LONGEST, max(8, drawn))
+            ids = [generator.randrange(VOCAB) for _ in range(length)]
+            labels = [-100] * (length // 2) + ids[length // 2 :]
+            file.write(json.dumps({"input_ids": ids, "labels": labels}) + "\n")
+            tokens += length
+    return tokens
+
+
+def run_epoch(args, flag):
+    with tempfile.TemporaryDirectory() as scratch:
+        rows, out = pathlib.Path(scratch, "rows.jsonl"), pathlib.Path(scratch, "out")
+        tokens = write_mixed_rows(rows, args.rows)
+        command = [
+            str(args.sophia), "train", "--model", str(args.model), "--data", str(rows), "--out",
+            str(out), "--dtype", args.dtype, "--num-train-epochs", "1", flag,
+            "--per-device-train-batch-size", str(args.batch), "--max-length", str(LONGEST),
+            "--save-strategy", "no",
+        ]
+        print(f"$ {shlex.join(command)}", flush=True)
+        output, peak_rss_mb, _ = run_process(command)
+    steps, seconds = re.search(r"(\d+) steps in ([0-9.]+) s", output).groups()
+    result = {"steps": int(steps), "seconds": float(seconds), "peak_rss_mb": peak_rss_mb,
+              "tokens_per_second": tokens / float(seconds)}
+    print(f"  {steps} steps in {seconds} s: {result['tokens_per_second']:.0f} useful tokens/s, "
+          f"{peak_rss_mb:.0f} MB", flush=True)
+    return result
+
+
+def main():
+    args = parse_flags()
+    report = {flag: run_epoch(args, f"--{flag}") for flag in ("no-packing", "packing")}
+    report["ratio"] = (report["packing"]["tokens_per_second"]
+                       / report["no-packing"]["tokens_per_second"])
+    print(f"packing: {report['ratio']:.2f} times the useful tokens a second")
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args.out.write_text(json.dumps(report, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
