@@ -36,6 +36,8 @@ std::string Expected(const OptionSpec& spec) {
       return "a text, true or false";
     case OptionType::kTexts:
       return "a text or a list of texts";
+    case OptionType::kNumbers:
+      return "numbers " + spec.range.ToString();
   }
   return "";
 }
@@ -56,6 +58,17 @@ Json JoinedTexts(const OptionSpec& spec, const Json& list, std::string_view wher
     texts.push_back(item.get<std::string>());
   }
   return Join(texts, ",");
+}
+
+// "1,0.5" as a list; the text itself where a part is no number.
+Json NumbersFrom(const std::string& text) {
+  Json numbers = Json::array();
+  for (const std::string& part : Split(text, ',')) {
+    const auto number = Parse<double>(std::string(Trim(part)));
+    if (!number) return text;
+    numbers.push_back(*number);
+  }
+  return numbers;
 }
 
 // Programs compute with 32-bit numbers.
@@ -97,6 +110,8 @@ bool IsOf(OptionType type, const Json& value) {
     case OptionType::kTextOrList:
     case OptionType::kTextOrFlag:
       return value.is_string();
+    case OptionType::kNumbers:
+      return value.is_array() && std::ranges::all_of(value, &Json::is_number);
     case OptionType::kTexts:
       return value.is_array() && std::ranges::all_of(value, [](const Json& item) {
                return item.is_string() && !item.get<std::string>().empty();
@@ -143,6 +158,7 @@ Json ValueFromText(const OptionSpec& spec, const std::string& text, std::string_
   } else if (spec.type == OptionType::kNumber) {
     if (const auto number = Parse<double>(text)) value = *number;
   }
+  if (spec.type == OptionType::kNumbers) value = NumbersFrom(text);
   return ValueFromYaml(spec, value, where);
 }
 
@@ -153,8 +169,14 @@ Json ValueFromYaml(const OptionSpec& spec, const Json& value, std::string_view w
   if (spec.type == OptionType::kTexts && value.is_string()) {
     return ValueFromYaml(spec, Json::array({value}), where);
   }
+  if (spec.type == OptionType::kNumbers && value.is_number()) {
+    return ValueFromYaml(spec, Json::array({value}), where);
+  }
   if (!IsOf(spec.type, value)) Refuse(spec, where, value);
-  if (value.is_number() && !IsAllowed(spec, value)) Refuse(spec, where, value);
+  const bool is_list = spec.type == OptionType::kNumbers;
+  for (const Json& number : is_list ? value : Json::array({value})) {
+    if (number.is_number() && !IsAllowed(spec, number)) Refuse(spec, where, value);
+  }
   if (value.is_string()) CheckChoice(spec, value, where);
   return value;
 }
@@ -170,7 +192,8 @@ Json Values::Get(std::string_view key) const {
   const OptionSpec& spec = Spec(key);
   const auto it = given_.find(key);
   if (it != given_.end()) return it->second;
-  if (spec.type == OptionType::kTexts) return Json::array();
+  const bool is_list = spec.type == OptionType::kTexts || spec.type == OptionType::kNumbers;
+  if (is_list) return Json::array();
   return ValueFromText(spec, std::string(spec.fallback), key);
 }
 
@@ -192,6 +215,10 @@ std::string Values::NeedText(std::string_view key) const {
 
 std::vector<std::string> Values::Texts(std::string_view key) const {
   return Get(key).get<std::vector<std::string>>();
+}
+
+std::vector<double> Values::Numbers(std::string_view key) const {
+  return Get(key).get<std::vector<double>>();
 }
 
 std::vector<std::string> Values::NeedTexts(std::string_view key) const {

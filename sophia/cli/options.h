@@ -45,6 +45,7 @@ enum class OptionType : uint8_t {
   kTextOrList,  // a list in YAML is joined by commas
   kTextOrFlag,  // true and false in YAML are texts
   kTexts,       // given several times, or as a list in YAML
+  kNumbers,     // separated by commas, or as a list in YAML
 };
 
 // One option of one or more subcommands. Flags, YAML keys, --help and the suggestions for unknown
@@ -95,6 +96,7 @@ class Values {
   double Number(std::string_view key) const;
   std::string Text(std::string_view key) const;  // empty when there is none
   std::vector<std::string> Texts(std::string_view key) const;
+  std::vector<double> Numbers(std::string_view key) const;
   // Throw UsageError when there is none or it is empty.
   std::string NeedText(std::string_view key) const;
   std::vector<std::string> NeedTexts(std::string_view key) const;

@@ -2,6 +2,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <numeric>
 
 #include "sophia/cli/commands.h"
 #include "sophia/models/model_files.h"
@@ -43,8 +44,9 @@ int RunPreview(const Values& values) {
   for (size_t row = 0; row < std::min(shown, rows.size()); ++row) PrintRow(rows, row, marks);
   std::vector<train::RowStats> stats;
   for (size_t first = 0; first < rows.size(); first += kRowsAtOnce) {
-    const size_t last = std::min(rows.size(), first + kRowsAtOnce);
-    for (const train::EncodedRow& row : rows.Get(first, last)) {
+    std::vector<size_t> some(std::min(rows.size() - first, kRowsAtOnce));
+    std::iota(some.begin(), some.end(), first);
+    for (const train::EncodedRow& row : rows.Get(some)) {
       stats.push_back(train::StatsOf(row));
     }
   }

@@ -28,6 +28,8 @@ int RunTrain(const Values& values) {
   train::TrainOptions options = TrainOptionsFrom(values);
   options.max_steps = values.Integer("max_steps");
   options.num_train_epochs = values.Number("num_train_epochs");
+  options.data_weights = values.Numbers("data_weights");
+  options.streaming = values.Flag("streaming");
   const train::OutputOptions output = OutputOptionsFrom(values);
   const train::TrainResult result = train::Train(options, EnvironmentFrom(values), output, stdout);
   if (result.steps > 0) {

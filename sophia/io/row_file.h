@@ -61,6 +61,7 @@ class RowFile {
   explicit RowFile(const std::filesystem::path& path);
 
   const std::filesystem::path& path() const { return file_.path(); }
+  const RandomAccessFile& file() const { return file_; }
   size_t size() const { return rows_.size(); }
   // "rows.jsonl:3", or "rows.json, row 3" of an array.
   std::string Where(size_t row) const;

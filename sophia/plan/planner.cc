@@ -6,6 +6,7 @@
 #include "sophia/lora/peft.h"
 #include "sophia/models/kernel_choice.h"
 #include "sophia/train/setup.h"
+#include "sophia/train/training_data.h"
 
 namespace sophia::plan {
 namespace {

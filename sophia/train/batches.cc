@@ -1,6 +1,7 @@
 #include "sophia/train/batches.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <functional>
 #include <numeric>
@@ -61,12 +62,13 @@ int64_t MostTrained(const Sizes& sizes, int64_t batch) {
                          int64_t{0});
 }
 
-WindowOptions WindowOptionsOf(const BatchShape& shape, bool shuffle, uint64_t seed) {
+WindowOptions WindowOptionsOf(const BatchShape& shape, const LoaderOptions& options) {
   const int64_t trained = shape.gathers() ? shape.loss_positions / shape.batch : shape.seq;
   return {.packs = shape.packs,
           .limits = {.tokens = shape.seq, .trained = trained},
-          .shuffle = shuffle,
-          .seed = seed};
+          .shuffle = options.shuffle,
+          .seed = options.seed,
+          .weights = options.weights};
 }
 
 }  // namespace
@@ -93,10 +95,11 @@ BatchShape FullShape(int64_t length, const BatchOptions& options) {
           .packs = options.packing};
 }
 
-BatchLoader::BatchLoader(const ExampleSource& source, BatchShape shape, bool shuffle, uint64_t seed)
+BatchLoader::BatchLoader(const ExampleSource& source, BatchShape shape,
+                         const LoaderOptions& options)
     : source_(source),
       shape_(shape),
-      options_(WindowOptionsOf(shape, shuffle, seed)),
+      options_(WindowOptionsOf(shape, options)),
       windows_(source, options_) {
   Load(1, 0);
 }
@@ -120,16 +123,32 @@ int64_t BatchLoader::StepsOf(double epochs) const {
   return std::max<int64_t>(1, static_cast<int64_t>(std::ceil(steps - 1e-9)));
 }
 
+// A window, and the start of the next one.
 void BatchLoader::Load(int64_t epoch, size_t first) {
-  window_ = windows_.At(epoch, first);
+  const auto start = std::chrono::steady_clock::now();
+  window_ = Take(epoch, first);
   next_ = 0;
+  waited_seconds_ +=
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const size_t end = window_.first + window_.rows;
+  ahead_place_ =
+      end == window_.epoch_rows ? std::pair{epoch + 1, size_t{0}} : std::pair{epoch, end};
+  ahead_ = std::async(std::launch::async, [this, place = ahead_place_] {
+    return windows_.At(place.first, place.second);
+  });
+}
+
+Window BatchLoader::Take(int64_t epoch, size_t first) {
+  if (ahead_.valid() && ahead_place_ == std::pair{epoch, first}) return ahead_.get();
+  if (ahead_.valid()) ahead_.wait();
+  return windows_.At(epoch, first);
 }
 
 // Whether this epoch has one more, which is then sequence `next_` of the window.
 bool BatchLoader::HasSequence() {
   while (next_ == window_.sequences.size()) {
     const size_t end = window_.first + window_.rows;
-    if (end == source_.size()) return false;
+    if (end == window_.epoch_rows) return false;
     Load(window_.epoch, end);
   }
   return true;
@@ -140,7 +159,7 @@ double BatchLoader::epochs() const {
   for (size_t i = 0; i < next_; ++i) rows += window_.sequences[i].size();
   if (next_ == window_.sequences.size()) rows = window_.first + window_.rows;
   return static_cast<double>(window_.epoch - 1) +
-         static_cast<double>(rows) / static_cast<double>(source_.size());
+         static_cast<double>(rows) / static_cast<double>(window_.epoch_rows);
 }
 
 DataPosition BatchLoader::position() const {
@@ -150,7 +169,9 @@ DataPosition BatchLoader::position() const {
 }
 
 void BatchLoader::Seek(const DataPosition& position) {
-  const auto rows = static_cast<int64_t>(source_.size());
+  if (ahead_.valid()) ahead_.wait();
+  const auto rows =
+      static_cast<int64_t>(windows_.Order(std::max<int64_t>(1, position.epoch)).size());
   if (position.epoch < 1 || position.row < 0 || position.row >= rows) {
     Fail("data", "expected a position within {} rows, got row {} of epoch {}", rows, position.row,
          position.epoch);
@@ -196,6 +217,7 @@ void BatchLoader::Add(int64_t micro, int64_t row, size_t& slot, Batch& batch) co
 }
 
 Batch BatchLoader::Next() {
+  waited_seconds_ = 0;
   if (!HasSequence()) {
     Load(window_.epoch + 1, 0);
     if (!HasSequence()) Fail("data", "expected a row with a trained token, got none in an epoch");
@@ -212,6 +234,7 @@ Batch BatchLoader::Next() {
       Add(micro, row, slot, batch);
     }
   }
+  batch.waited_seconds = waited_seconds_;
   return batch;
 }
 

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <cstdint>
+#include <future>
+#include <utility>
 #include <vector>
 
 #include "sophia/train/dataset.h"
@@ -47,6 +49,7 @@ struct Batch {
   std::vector<int32_t> labels;  // [A, N]: the next token, or nn::kIgnoredLabel
   int64_t tokens = 0;           // without padding
   int64_t trained_tokens = 0;
+  double waited_seconds = 0;  // for rows to be read and encoded
 };
 
 // Where a loader stands in an epoch, counted from 1: `sequence` sequences of the window that begins
@@ -57,11 +60,17 @@ struct DataPosition {
   int64_t sequence = 0;
 };
 
+struct LoaderOptions {
+  bool shuffle = true;
+  uint64_t seed = 0;
+  std::vector<double> weights = {};  // of files, see WindowOptions
+};
+
 // Deals out the examples, each once an epoch. The last micro-batch and step of an epoch may be
-// short.
+// short. Another thread reads, encodes and packs one window ahead.
 class BatchLoader {
  public:
-  BatchLoader(const ExampleSource& source, BatchShape shape, bool shuffle, uint64_t seed);
+  BatchLoader(const ExampleSource& source, BatchShape shape, const LoaderOptions& options);
 
   // Steps of so many epochs; the sizes of the source's examples must be known.
   int64_t StepsOf(double epochs) const;
@@ -76,6 +85,7 @@ class BatchLoader {
 
  private:
   void Load(int64_t epoch, size_t first);
+  Window Take(int64_t epoch, size_t first);
   bool HasSequence();
   void Add(int64_t micro, int64_t row, size_t& slot, Batch& batch) const;
 
@@ -85,6 +95,9 @@ class BatchLoader {
   Windows windows_;
   Window window_;
   size_t next_ = 0;  // sequence of the window
+  double waited_seconds_ = 0;
+  std::pair<int64_t, size_t> ahead_place_;  // epoch and first row
+  std::future<Window> ahead_;               // uses `windows_`; waits for its thread when destroyed
 };
 
 }  // namespace sophia::train

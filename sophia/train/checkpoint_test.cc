@@ -79,7 +79,7 @@ TEST(MetricsLogTest, ReplacesTheFileAndGoesOn) {
   EXPECT_EQ(ReadFile(path), log.rows());
   EXPECT_EQ(log.rows(),
             "{\"step\":1}\n{\"step\":2,\"epoch\":0.0,\"loss\":1.5,\"grad_norm\":0.0,"
-            "\"learning_rate\":0.0,\"tokens_per_second\":0.0}\n");
+            "\"learning_rate\":0.0,\"tokens_per_second\":0.0,\"data_wait_seconds\":0.0}\n");
 }
 
 // A limit on the size of files stands for a full disk.

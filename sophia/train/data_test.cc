@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <numeric>
 #include <set>
 
 #include "sophia/base/error.h"
@@ -131,6 +132,12 @@ TEST(DatasetTest, CountsWhatItCutsAndDrops) {
       ThrowsMessage<Error>(HasSubstr("expected a row with a trained token")));
 }
 
+std::vector<size_t> All(const EncodedRows& rows) {
+  std::vector<size_t> all(rows.size());
+  std::iota(all.begin(), all.end(), size_t{0});
+  return all;
+}
+
 TEST(EncodedRowsTest, RowsOfSeveralFilesFollowEachOther) {
   const TemporaryFolder folder;
   std::vector<std::filesystem::path> files;
@@ -146,7 +153,7 @@ TEST(EncodedRowsTest, RowsOfSeveralFilesFollowEachOther) {
   EXPECT_THAT(rows.Where(0), HasSubstr("3.jsonl:1"));
   EXPECT_THAT(rows.Where(202), HasSubstr("200.jsonl:200"));
   EXPECT_THAT(rows.Where(203), HasSubstr("1.jsonl:1"));
-  const std::vector<EncodedRow> all = rows.Get(0, rows.size());
+  const std::vector<EncodedRow> all = rows.Get(All(rows));
   for (int32_t i = 0; i < 204; ++i) EXPECT_EQ(all[static_cast<size_t>(i)].example.ids[0], i);
   EXPECT_THAT(rows.Name(), HasSubstr("3.jsonl and 2 more"));
 }
@@ -159,8 +166,7 @@ TEST(EncodedRowsTest, TheFirstRowThatIsWrongIsNamed) {
   WriteFile(folder.path() / "rows.jsonl", text);
   const EncodedRows rows({folder.path() / "rows.jsonl"}, {.vocab = 10}, 8);
   for (int i = 0; i < 10; ++i) {
-    EXPECT_THAT([&] { rows.Get(0, rows.size()); },
-                ThrowsMessage<Error>(HasSubstr("rows.jsonl:43]")));
+    EXPECT_THAT([&] { rows.Get(All(rows)); }, ThrowsMessage<Error>(HasSubstr("rows.jsonl:43]")));
   }
 }
 
@@ -226,7 +232,7 @@ TEST(BatchesTest, LabelsAreShiftedAndPositionsGathered) {
   EXPECT_EQ(shape.seq, 8);
   EXPECT_EQ(shape.loss_positions, 8);
   EXPECT_TRUE(shape.gathers());
-  BatchLoader loader(dataset, shape, false, 0);
+  BatchLoader loader(dataset, shape, {.shuffle = false, .seed = 0});
   EXPECT_EQ(loader.StepsOf(1), 3);
   const Batch batch = loader.Next();
   EXPECT_EQ(batch.tokens, 8);
@@ -237,7 +243,8 @@ TEST(BatchesTest, LabelsAreShiftedAndPositionsGathered) {
 
 TEST(BatchesTest, EveryEpochDealsEachExampleOnceInAnotherOrder) {
   const Dataset dataset = SmallDataset();
-  BatchLoader loader(dataset, ShapeFor(dataset, {.batch = 2, .accumulation = 2}), true, 7);
+  BatchLoader loader(dataset, ShapeFor(dataset, {.batch = 2, .accumulation = 2}),
+                     {.shuffle = true, .seed = 7});
   std::vector<std::vector<int32_t>> epochs;
   for (int epoch = 0; epoch < 2; ++epoch) {
     epochs.emplace_back();
@@ -250,17 +257,19 @@ TEST(BatchesTest, EveryEpochDealsEachExampleOnceInAnotherOrder) {
     EXPECT_EQ(epochs[epoch].size(), 5u);
   }
   EXPECT_NE(epochs[0], epochs[1]);
-  BatchLoader again(dataset, ShapeFor(dataset, {.batch = 2, .accumulation = 2}), true, 7);
-  BatchLoader other(dataset, ShapeFor(dataset, {.batch = 2, .accumulation = 2}), true, 7);
+  BatchLoader again(dataset, ShapeFor(dataset, {.batch = 2, .accumulation = 2}),
+                    {.shuffle = true, .seed = 7});
+  BatchLoader other(dataset, ShapeFor(dataset, {.batch = 2, .accumulation = 2}),
+                    {.shuffle = true, .seed = 7});
   EXPECT_EQ(again.Next().ids, other.Next().ids);
 }
 
 TEST(BatchesTest, ALoaderGoesOnFromAnyPosition) {
   const Dataset dataset = SmallDataset();
   const BatchShape shape = ShapeFor(dataset, {.batch = 2});
-  BatchLoader loader(dataset, shape, true, 7);
+  BatchLoader loader(dataset, shape, {.shuffle = true, .seed = 7});
   for (int64_t i = 0; i <= loader.StepsOf(3); ++i) {
-    BatchLoader other(dataset, shape, true, 7);
+    BatchLoader other(dataset, shape, {.shuffle = true, .seed = 7});
     other.Seek(loader.position());
     EXPECT_EQ(other.Next().ids, loader.Next().ids) << i;
   }

@@ -1,8 +1,23 @@
 #include "sophia/train/dataset.h"
 
+#include <algorithm>
+#include <numeric>
+
 #include "sophia/base/error.h"
 
 namespace sophia::train {
+namespace {
+
+// Of a stream, what is checked before a run begins.
+constexpr size_t kFirstRows = 1024;
+
+std::vector<size_t> Numbers(size_t begin, size_t end) {
+  std::vector<size_t> numbers(end - begin);
+  std::iota(numbers.begin(), numbers.end(), begin);
+  return numbers;
+}
+
+}  // namespace
 
 ExampleSize SizeOf(const Example& example) {
   return {static_cast<int32_t>(example.ids.size()), static_cast<int32_t>(TrainedTokens(example))};
@@ -40,18 +55,46 @@ std::string Summary(const Dataset& dataset) {
 Dataset LoadDataset(const EncodedRows& rows) {
   Dataset dataset;
   std::vector<RowStats> stats;
-  for (EncodedRow& row : rows.Get(0, rows.size())) {
-    stats.push_back(StatsOf(row));
-    dataset.unlearnt_turns += row.example.unlearnt_turns;
-    if (stats.back().is_truncated()) ++dataset.truncated;
-    if (stats.back().trained > 0) {
-      dataset.examples.push_back(std::move(row.example));
-    } else {
-      ++dataset.dropped;
+  size_t next = 0;
+  for (const io::RowFile& file : rows.files()) {
+    const size_t before = dataset.examples.size();
+    for (EncodedRow& row : rows.Get(Numbers(next, next + file.size()))) {
+      stats.push_back(StatsOf(row));
+      dataset.unlearnt_turns += row.example.unlearnt_turns;
+      if (stats.back().is_truncated()) ++dataset.truncated;
+      if (stats.back().trained > 0) {
+        dataset.examples.push_back(std::move(row.example));
+      } else {
+        ++dataset.dropped;
+      }
     }
+    next += file.size();
+    dataset.part_sizes.push_back(dataset.examples.size() - before);
   }
   CheckMasks(stats, rows.max_length(), rows.Name());
   return dataset;
+}
+
+StreamedRows::StreamedRows(EncodedRows rows) : rows_(std::move(rows)) {
+  std::vector<RowStats> stats;
+  for (const EncodedRow& row : rows_.Get(Numbers(0, std::min(rows_.size(), kFirstRows)))) {
+    stats.push_back(StatsOf(row));
+  }
+  CheckMasks(stats, rows_.max_length(), rows_.Name());
+}
+
+std::vector<size_t> StreamedRows::parts() const {
+  std::vector<size_t> parts;
+  for (const io::RowFile& file : rows_.files()) parts.push_back(file.size());
+  return parts;
+}
+
+std::vector<Example> StreamedRows::Get(std::span<const size_t> rows) const {
+  std::vector<Example> examples;
+  for (EncodedRow& row : rows_.Get(rows)) {
+    if (TrainedTokens(row.example) > 0) examples.push_back(std::move(row.example));
+  }
+  return examples;
 }
 
 }  // namespace sophia::train

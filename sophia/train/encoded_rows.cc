@@ -62,14 +62,14 @@ EncodedRow EncodedRows::Get(size_t row) const {
   return encoded;
 }
 
-std::vector<EncodedRow> EncodedRows::Get(size_t first, size_t last) const {
-  std::vector<EncodedRow> encoded(last - first);
+std::vector<EncodedRow> EncodedRows::Get(std::span<const size_t> rows) const {
+  std::vector<EncodedRow> encoded(rows.size());
   std::vector<std::exception_ptr> errors(encoded.size());
   std::atomic<size_t> next = 0;
   const auto work = [&] {
     for (size_t i = next++; i < encoded.size(); i = next++) {
       try {
-        encoded[i] = Get(first + i);
+        encoded[i] = Get(rows[i]);
       } catch (...) {
         errors[i] = std::current_exception();
         next = encoded.size();

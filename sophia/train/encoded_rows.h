@@ -26,6 +26,7 @@ class EncodedRows {
               int64_t max_length);
 
   size_t size() const { return starts_.back(); }
+  const std::vector<io::RowFile>& files() const { return files_; }
   const TextEncoder& encoder() const { return encoder_; }
   int64_t max_length() const { return max_length_; }
   // "a.jsonl and 2 more": the files, for errors about all of them.
@@ -33,9 +34,8 @@ class EncodedRows {
   // The place of a row, as "a.jsonl:3".
   std::string Where(size_t row) const;
   EncodedRow Get(size_t row) const;
-  // The rows from `first` to below `last`, encoded by this machine's cores. The first error in the
-  // order of the rows is thrown.
-  std::vector<EncodedRow> Get(size_t first, size_t last) const;
+  // Some rows, encoded by this machine's cores. The first error in their order is thrown.
+  std::vector<EncodedRow> Get(std::span<const size_t> rows) const;
 
  private:
   struct Place {

@@ -25,6 +25,8 @@ class ExampleSource {
 
   // Rows; those without a trained token have no example.
   virtual size_t size() const = 0;
+  // How many of them each file gives, one file behind the other.
+  virtual std::vector<size_t> parts() const = 0;
   // The examples of some rows, in their order.
   virtual std::vector<Example> Get(std::span<const size_t> rows) const = 0;
   // Of all rows, if they are known without reading them; then every row has an example.

@@ -1,6 +1,7 @@
 #include "sophia/train/fingerprint.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "sophia/base/sha256.h"
 
@@ -8,11 +9,20 @@ namespace sophia::train {
 namespace {
 
 constexpr size_t kSample = 4096;
+constexpr size_t kPiece = size_t{1} << 20;
+constexpr size_t kFirstRows = 64;
 
 void AddIds(Sha256& hash, const std::vector<int32_t>& ids) {
   const auto count = static_cast<uint64_t>(ids.size());
   hash.Update(std::as_bytes(std::span(&count, 1)));
   hash.Update(std::as_bytes(std::span(ids)));
+}
+
+void AddExamples(Sha256& hash, const std::vector<Example>& examples) {
+  for (const Example& example : examples) {
+    AddIds(hash, example.ids);
+    AddIds(hash, example.labels);
+  }
 }
 
 }  // namespace
@@ -34,10 +44,24 @@ std::string Fingerprint(const models::ModelFiles& files) {
 
 std::string Fingerprint(const Dataset& dataset) {
   Sha256 hash;
-  for (const Example& example : dataset.examples) {
-    AddIds(hash, example.ids);
-    AddIds(hash, example.labels);
+  AddExamples(hash, dataset.examples);
+  return hash.HexDigest();
+}
+
+std::string Fingerprint(const StreamedRows& rows) {
+  Sha256 hash;
+  std::string piece;
+  for (const io::RowFile& rows_of_file : rows.rows().files()) {
+    const RandomAccessFile& file = rows_of_file.file();
+    for (size_t at = 0; at < file.size(); at += piece.size()) {
+      piece.resize(std::min(kPiece, file.size() - at));
+      file.Read(at, piece);
+      hash.Update(piece);
+    }
   }
+  std::vector<size_t> first(std::min(rows.size(), kFirstRows));
+  std::iota(first.begin(), first.end(), size_t{0});
+  AddExamples(hash, rows.Get(first));
   return hash.HexDigest();
 }
 

@@ -15,4 +15,8 @@ std::string Fingerprint(const models::ModelFiles& files);
 // too.
 std::string Fingerprint(const Dataset& dataset);
 
+// SHA-256 over the bytes of the files and the first encoded rows, so over tokenizer and template
+// too.
+std::string Fingerprint(const StreamedRows& rows);
+
 }  // namespace sophia::train

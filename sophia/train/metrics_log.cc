@@ -29,7 +29,8 @@ bool MetricsLog::Add(const StepMetrics& metrics) {
                      {"loss", metrics.loss},
                      {"grad_norm", metrics.grad_norm},
                      {"learning_rate", metrics.learning_rate},
-                     {"tokens_per_second", metrics.tokens_per_second()}}) +
+                     {"tokens_per_second", metrics.tokens_per_second()},
+                     {"data_wait_seconds", metrics.data_wait_seconds}}) +
            "\n";
   return Flush();
 }

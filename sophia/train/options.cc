@@ -32,6 +32,13 @@ void TrainOptions::Check() const {
     Fail("num_train_epochs", "expected a value above 0, got {}", num_train_epochs);
   }
   if (seed >> 32 != 0) Fail("seed", "expected a value below 2^32, got {}", seed);
+  if (!data_weights.empty() && data_weights.size() != data.size()) {
+    Fail("data_weights", "expected one for each of the data ({}), got {}", data.size(),
+         data_weights.size());
+  }
+  if (streaming && max_steps < 0) {
+    Fail("streaming", "expected max_steps beside it, as the steps of an epoch are not known");
+  }
   if (dtype != DType::kF32 && dtype != DType::kBF16) {
     Fail("dtype", "expected f32 or bf16, got {}", Name(dtype));
   }
@@ -63,6 +70,8 @@ Json TrainOptions::ToJson() const {
           {"per_device_train_batch_size", batch},
           {"gradient_accumulation_steps", gradient_accumulation_steps},
           {"max_length", max_length},
+          {"data_weights", data_weights},
+          {"streaming", streaming},
           {"packing", packing},
           {"shuffle", shuffle},
           {"seed", seed},

@@ -28,6 +28,8 @@ struct TrainOptions {
   std::filesystem::path model;  // a GGUF file or a folder
   // Files of rows, see io::ParseRow, or folders with train.jsonl.
   std::vector<std::filesystem::path> data;
+  std::vector<double> data_weights = {};  // times a row of each is dealt out an epoch; empty: once
+  bool streaming = false;                 // rows are encoded as the run goes, and not kept
   std::filesystem::path init_adapter = {};  // start from this adapter; it also gives `lora`
   DType dtype = DType::kBF16;               // of base weights and activations
   std::string quant = "auto";               // how linear weights are kept, see ModelFiles

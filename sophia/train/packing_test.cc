@@ -101,7 +101,7 @@ TEST(PackedBatchTest, SegmentsAndPlacesTellExamplesApart) {
   const BatchShape shape = ShapeFor(dataset, {.batch = 2, .packing = true});
   EXPECT_TRUE(shape.packs);
   EXPECT_EQ(shape.seq, 8);
-  BatchLoader loader(dataset, shape, false, 0);
+  BatchLoader loader(dataset, shape, {.shuffle = false, .seed = 0});
   EXPECT_EQ(loader.StepsOf(1), 2);
   const Batch batch = loader.Next();
   EXPECT_THAT(batch.ids, ElementsAre(0, 1, 2, 3, 4, 200, 201, 202, 100, 101, 0, 0, 0, 0, 0, 0));
@@ -138,7 +138,7 @@ TEST(PackedBatchTest, EveryEpochDealsEachExampleOnceInAnotherOrder) {
   const Dataset dataset = LargeDataset();
   const BatchShape shape = ShapeFor(dataset, {.batch = 4, .accumulation = 2, .packing = true});
   EXPECT_TRUE(shape.gathers());
-  BatchLoader loader(dataset, shape, true, 7);
+  BatchLoader loader(dataset, shape, {.shuffle = true, .seed = 7});
   std::vector<std::vector<int32_t>> epochs;
   int64_t steps = 0;
   int64_t tokens = 0;
@@ -166,10 +166,10 @@ TEST(PackedBatchTest, EveryEpochDealsEachExampleOnceInAnotherOrder) {
 TEST(PackedBatchTest, ALoaderGoesOnFromAnyPosition) {
   const Dataset dataset = LargeDataset();
   const BatchShape shape = ShapeFor(dataset, {.batch = 32, .packing = true});
-  BatchLoader loader(dataset, shape, true, 7);
+  BatchLoader loader(dataset, shape, {.shuffle = true, .seed = 7});
   const int64_t steps = loader.StepsOf(2.2);
   for (int64_t i = 0; i < steps; ++i) {
-    BatchLoader other(dataset, shape, true, 7);
+    BatchLoader other(dataset, shape, {.shuffle = true, .seed = 7});
     other.Seek(loader.position());
     EXPECT_EQ(other.epochs(), loader.epochs());
     const Batch a = other.Next();

@@ -59,7 +59,7 @@ ProofResult Prove(const TrainOptions& options, const TrainEnvironment& environme
   const Batch batch = run.NextBatch();
 
   ProofResult result;
-  fmt::print(console, "data: {}\n", Summary(run.dataset()));
+  fmt::print(console, "data: {}\n", run.data().summary);
   fmt::print(console, "{:>4}  {:>9}  {:>12}  {:>12}  {}\n", "step", "loss", "|grad A|", "|grad B|",
              "status");
   for (int64_t i = 0; i < kSteps; ++i) {

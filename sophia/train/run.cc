@@ -54,16 +54,13 @@ TrainingRun::TrainingRun(TrainOptions options, TrainEnvironment environment,
   }
   options_.Check();
   plan_ = BuildModel(options_, files_);
-  const EncodedRows rows(TrainFiles(options_.data), EncoderFor(files_, plan_->model->sizes().vocab),
-                         options_.max_length);
-  dataset_ = LoadDataset(rows);
+  data_ = OpenData(options_, EncoderFor(files_, plan_->model->sizes().vocab));
   identity_ = {.model_sha256 = Fingerprint(files_),
-               .data_sha256 = Fingerprint(dataset_),
-               .examples = static_cast<int64_t>(dataset_.examples.size()),
+               .data_sha256 = data_.sha256,
+               .examples = static_cast<int64_t>(data_.source->size()),
                .options = options_.ToJson()};
   if (checkpoint != nullptr) checkpoint->CheckBelongsTo(identity_);
-  shape_ = ShapeFor(dataset_, BatchOptionsOf(options_));
-  loader_ = std::make_unique<BatchLoader>(dataset_, shape_, options_.shuffle, options_.seed);
+  loader_ = std::make_unique<BatchLoader>(*data_.source, data_.shape, LoaderOptionsOf(options_));
   total_steps_ =
       options_.max_steps > 0 ? options_.max_steps : loader_->StepsOf(options_.num_train_epochs);
   if (checkpoint != nullptr) {
@@ -77,7 +74,7 @@ TrainingRun::TrainingRun(TrainOptions options, TrainEnvironment environment,
 void TrainingRun::Compile() {
   plan_->policy->set_kernels(models::KernelsFor(environment_.device(), options_.kernels));
   StepOptions step_options =
-      StepOptionsOf(options_, shape_, total_steps_, plan_->policy->kernels());
+      StepOptionsOf(options_, data_.shape, total_steps_, plan_->policy->kernels());
   step_options.norm_groups = norm_groups_;
   const StepProgram step = TraceStep(*plan_, step_options);
   slots_ = step.slots;
@@ -120,11 +117,11 @@ StepMetrics TrainingRun::Step(const Batch& batch) {
   const auto to_device = [&](const Dims& dims, const std::vector<int32_t>& values) {
     return pjrt::Buffer::FromHost(device, {DType::kS32, dims}, values);
   };
-  const Dims tokens = {shape_.accumulation, shape_.batch, shape_.seq};
-  const Dims rows = {shape_.accumulation, shape_.loss_positions};
+  const Dims tokens = {data_.shape.accumulation, data_.shape.batch, data_.shape.seq};
+  const Dims rows = {data_.shape.accumulation, data_.shape.loss_positions};
   std::vector<pjrt::Buffer> data;
   data.push_back(to_device(tokens, batch.ids));
-  if (shape_.packs) {
+  if (data_.shape.packs) {
     data.push_back(to_device(tokens, batch.segments));
     data.push_back(to_device(tokens, batch.places));
   }
@@ -151,6 +148,7 @@ StepMetrics TrainingRun::Step(const Batch& batch) {
   metrics.learning_rate = scalar();
   for (size_t i = 0; i < norm_groups_.size(); ++i) metrics.group_norms.push_back(scalar());
   metrics.tokens = batch.tokens;
+  metrics.data_wait_seconds = batch.waited_seconds;
   metrics.seconds = SecondsSince(start);
   return metrics;
 }

@@ -12,6 +12,7 @@
 #include "sophia/train/checkpoint.h"
 #include "sophia/train/options.h"
 #include "sophia/train/step.h"
+#include "sophia/train/training_data.h"
 
 namespace sophia::train {
 
@@ -24,6 +25,7 @@ struct StepMetrics {
   double learning_rate = 0;
   int64_t tokens = 0;  // without padding
   double seconds = 0;
+  double data_wait_seconds = 0;     // before the step, for its rows
   std::vector<double> group_norms;  // of StepOptions::norm_groups
 
   double tokens_per_second() const {
@@ -44,8 +46,8 @@ class TrainingRun {
   const TrainOptions& options() const { return options_; }
   const RunIdentity& identity() const { return identity_; }
   const std::vector<optim::Slot>& slots() const { return slots_; }
-  const Dataset& dataset() const { return dataset_; }
-  const BatchShape& shape() const { return shape_; }
+  const TrainingData& data() const { return data_; }
+  const BatchShape& shape() const { return data_.shape; }
   const Program& program() const { return *program_; }
   const lora::LoraConfig& lora_config() const { return options_.lora; }
   const std::vector<nn::ParamSpec>& specs() const { return plan_->specs(); }
@@ -69,9 +71,8 @@ class TrainingRun {
   std::vector<std::string> norm_groups_;
   models::ModelFiles files_;
   std::unique_ptr<models::ModelPlan> plan_;
-  Dataset dataset_;
+  TrainingData data_;
   RunIdentity identity_;
-  BatchShape shape_;
   std::unique_ptr<BatchLoader> loader_;
   int64_t total_steps_ = 0;
   int64_t done_ = 0;

@@ -28,12 +28,6 @@ TextEncoder EncoderFor(const models::ModelFiles& files, int64_t vocab) {
   }
 }
 
-BatchOptions BatchOptionsOf(const TrainOptions& options) {
-  return {.batch = options.batch,
-          .accumulation = options.gradient_accumulation_steps,
-          .packing = options.packing};
-}
-
 StepOptions StepOptionsOf(const TrainOptions& options, const BatchShape& shape, int64_t total_steps,
                           const kernels::KernelTarget& target) {
   const optim::Schedule schedule = ScheduleOf(options, total_steps);

@@ -23,7 +23,7 @@ void Describe(const TrainingRun& run, const std::optional<Checkpoint>& checkpoin
   for (const nn::ParamSpec& spec : run.specs()) {
     (spec.trainable ? trainable : frozen) += spec.parameters();
   }
-  fmt::print(console, "data: {}\n", Summary(run.dataset()));
+  fmt::print(console, "data: {}\n", run.data().summary);
   fmt::print(console, "model: {} frozen parameters, {} trained ({:.2f} %), loaded in {:.1f} s\n",
              frozen, trainable,
              100.0 * static_cast<double>(trainable) / static_cast<double>(frozen),

@@ -54,7 +54,8 @@ def test_version_is_the_build_s():
 def test_training_writes_adapter_and_metrics(adapter):
     metrics = [json.loads(line) for line in (adapter / "metrics.jsonl").read_text().splitlines()]
     assert [one["step"] for one in metrics] == [1, 2]
-    assert set(metrics[0]) == {"step", "epoch", "loss", "grad_norm", "learning_rate", "tokens_per_second"}
+    assert set(metrics[0]) == {"step", "epoch", "loss", "grad_norm", "learning_rate", "tokens_per_second",
+                               "data_wait_seconds"}
     assert json.loads((adapter / "adapter_config.json").read_text())["r"] == 4
     assert {path.name for path in adapter.iterdir()} == {
         "metrics.jsonl", "adapter_config.json", "adapter_model.safetensors"}

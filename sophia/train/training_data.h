@@ -1,0 +1,26 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "sophia/train/batches.h"
+#include "sophia/train/options.h"
+
+namespace sophia::train {
+
+// A run's data, encoded or as a stream.
+struct TrainingData {
+  std::unique_ptr<ExampleSource> source;
+  BatchShape shape;     // of all its batches
+  std::string summary;  // a line for people
+  std::string sha256;   // Fingerprint
+};
+
+// Opens the files of the options and, unless they are streamed, encodes all rows. Throws Error for
+// broken files, rows and masks.
+TrainingData OpenData(const TrainOptions& options, TextEncoder encoder);
+
+BatchOptions BatchOptionsOf(const TrainOptions& options);
+LoaderOptions LoaderOptionsOf(const TrainOptions& options);
+
+}  // namespace sophia::train
