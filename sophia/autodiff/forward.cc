@@ -68,16 +68,18 @@ std::unique_ptr<Region> Cloner::CloneRegion(const Region& region, Region& parent
     nodes_[parameter.get()] = AddParameter(*copy, parameter->results[0], parameter->loc).node();
   }
   const RegionScope scope(*copy);
-  for (const auto& node : region.nodes) {
-    std::vector<Tensor> inputs;
-    for (const Tensor& input : node->inputs) inputs.push_back(Inner(input));
-    std::vector<std::unique_ptr<Region>> regions;
-    for (const auto& nested : node->regions) regions.push_back(CloneRegion(*nested, *copy));
-    nodes_[node.get()] =
-        AddNode(*node->op, std::move(inputs), node->attrs, node->loc, std::move(regions));
-  }
+  for (const auto& node : region.nodes) CloneInner(*node, *copy);
   for (const Tensor& result : region.results) copy->results.push_back(Inner(result));
   return copy;
+}
+
+// Copies a node of a region that is being copied as `parent`, the current region.
+void Cloner::CloneInner(const Node& node, Region& parent) {
+  std::vector<Tensor> inputs;
+  for (const Tensor& input : node.inputs) inputs.push_back(Inner(input));
+  std::vector<std::unique_ptr<Region>> regions;
+  for (const auto& nested : node.regions) regions.push_back(CloneRegion(*nested, parent));
+  nodes_[&node] = AddNode(*node.op, std::move(inputs), node.attrs, node.loc, std::move(regions));
 }
 
 // A value used inside a region that is being copied: a copied node's, or one from outside.
@@ -93,7 +95,13 @@ Tensor Cloner::Inner(const Tensor& tensor) {
 void Cloner::AddMissingResults(const Node& node, Node& copy) {
   for (size_t i = copy.results.size(); i < node.results.size(); ++i) {
     SOPHIA_CHECK(node.op == &kScan);
-    copy.regions[0]->results.push_back(Inner(node.regions[0]->results[i]));
+    const Tensor& result = node.regions[0]->results[i];
+    Region& body = *copy.regions[0];
+    if (IsOnHost(result) && !nodes_.contains(result.node())) {
+      const RegionScope scope(body);
+      CloneInner(*result.node(), body);
+    }
+    body.results.push_back(Inner(result));
     copy.results.push_back(node.results[i]);
   }
 }
@@ -169,12 +177,22 @@ Tensor ScanForward::Lookup(const Tensor& tensor) {
 }
 
 Tensor ScanForward::Saved(const Tensor& tensor) {
+  const bool is_offloaded =
+      tensor.node()->op == &kParameter && scan_.attrs.Get<Remat>("remat").offloads_carries;
+  Tensor kept = tensor;
+  if (is_offloaded) {
+    const RegionScope scope(body_);
+    kept = Place(tensor, Placement::kPinnedHost);
+  }
   Shape stacked = tensor.shape();
   stacked.dims.insert(stacked.dims.begin(), scan_.attrs.Get<int64_t>("length"));
-  body_.results.push_back(tensor);
+  body_.results.push_back(kept);
   scan_.results.push_back(std::move(stacked));
   const Tensor result(&scan_, static_cast<int>(scan_.results.size()) - 1);
-  return AddStacked(outer_.Get(result), tensor.shape());
+  const Tensor slice = AddStacked(outer_.Get(result), tensor.shape());
+  if (!is_offloaded) return slice;
+  const RegionScope scope(reverse_body_);
+  return Place(slice, Placement::kDevice);
 }
 
 Tensor ScanForward::AddStacked(const Tensor& stacked, Shape slice) {

@@ -25,6 +25,7 @@ class Cloner {
 
  private:
   std::unique_ptr<Region> CloneRegion(const Region& region, Region& parent);
+  void CloneInner(const Node& node, Region& parent);
   Tensor Inner(const Tensor& tensor);
   void AddMissingResults(const Node& node, Node& copy);
 

@@ -128,6 +128,30 @@ TEST_F(SavedTest, RematNothingKeepsCarriesOnly) {
   EXPECT_THAT(Saved(), ElementsAre("f32[4, 2, 8]"));
 }
 
+TEST_F(SavedTest, OffloadedCarriesGoToTheHostAndBack) {
+  Remat remat = Remat::Named({"up"});
+  remat.offloads_carries = true;
+  Train(MlpLayer(), MlpStacks([&](const Dims& dims) { return Input(dims); }), 0, remat);
+  EXPECT_THAT(Saved(), UnorderedElementsAre("f32[4, 2, 8]", "f32[4, 2, 16]"));
+  const std::string text = ToStableHlo(graph_);
+  EXPECT_EQ(Count(text, "_xla_buffer_placement = \"pinned_host\""), 1u);
+  EXPECT_EQ(Count(text, "_xla_buffer_placement = \"device\""), 1u);
+}
+
+// The reverse of the outer scan copies the inner one, which then gains results.
+TEST_F(SavedTest, AnInnerScanMayOffloadToo) {
+  Remat remat = Remat::Nothing();
+  remat.offloads_carries = true;
+  const ScanBody layer = [&](In carry, In w) -> ScanStep {
+    const ScanBody half = [&](In inner, In) -> ScanStep { return {{Sin(inner[0]) * w[0]}}; };
+    return {{Scan(half, {carry[0]}, {}, {.length = 3, .remat = remat}).carry[0]}};
+  };
+  Train(layer, {Input({kLayers, kModel})}, 0, remat);
+  const std::string text = ToStableHlo(graph_);
+  EXPECT_EQ(Count(text, "_xla_buffer_placement = \"pinned_host\""), 2u);
+  EXPECT_EQ(Count(text, "_xla_buffer_placement = \"device\""), 2u);
+}
+
 TEST_F(SavedTest, RematNamedKeepsNamedValuesAndCarries) {
   Train(MlpLayer(), MlpStacks([&](const Dims& dims) { return Input(dims); }), 0,
         Remat::Named({"up"}));

@@ -24,6 +24,8 @@ struct Remat {
   enum class Keep : uint8_t { kEverything, kNothing, kNamed };
   Keep keep = Keep::kEverything;
   std::vector<std::string> names = {};
+  // Of a scan: kept carries lie in the host's memory between the passes.
+  bool offloads_carries = false;
 
   static Remat Everything() { return {}; }
   static Remat Nothing() { return {.keep = Keep::kNothing}; }

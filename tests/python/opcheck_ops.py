@@ -176,6 +176,7 @@ rows(["rng_bit_generator"],
 rows(["stop_gradient"], lambda x: x * lax.stop_gradient(x))
 rows(["checkpoint_name"], lambda x: x * x)
 rows(["custom_vjp"], lambda x, w: jnp.sin(x) * w)
+rows(["place"], lambda x: x * x * x)
 rows(["optimization_barrier"], lambda a, b: [a, b])
 rows(["sharding_constraint", "custom_call"], lambda x: x)
 

@@ -187,6 +187,29 @@ constinit const OpDef kShardingConstraint = Op({
         },
 });
 
+// XLA turns the call into copies between memory spaces: xla/hlo/transforms/host_offload_legalize.h.
+constinit const OpDef kPlace = Op({
+    .name = "place",
+    .mlir = "stablehlo.custom_call",
+    .shape = SameShapes,
+    .vjp = [](VjpContext& c) { c.Add(0, c.Grad(0)); },
+    .attributes =
+        [](const Node& node) {
+          return fmt::format(
+              "call_target_name = \"annotate_device_placement\", has_side_effect = true, "
+              "mhlo.frontend_attributes = {{_xla_buffer_placement = \"{}\"}}",
+              node.attrs.Get<bool>("on_host") ? "pinned_host" : "device");
+        },
+    .samples =
+        [] {
+          return std::vector<OpSample>{
+              {.name = "place", .inputs = {{DType::kF32, {2, 3}}}, .call = [](In in) {
+                 const Tensor kept = Place(in[0] * in[0], Placement::kPinnedHost);
+                 return Out{Place(kept, Placement::kDevice) * in[0]};
+               }}};
+        },
+});
+
 std::string CustomCallAttributes(const Node& node) {
   const Attrs& attrs = node.attrs;
   const bool typed = attrs.Get<bool>("typed_ffi");
@@ -243,6 +266,14 @@ std::vector<Tensor> OptimizationBarrier(const std::vector<Tensor>& values, Loc l
   std::vector<Tensor> results;
   for (int i = 0; i < static_cast<int>(values.size()); ++i) results.emplace_back(node, i);
   return results;
+}
+
+Tensor Place(const Tensor& x, Placement where, Loc loc) {
+  return Apply(kPlace, {x}, {{"on_host", where == Placement::kPinnedHost}}, loc);
+}
+
+bool IsOnHost(const Tensor& tensor) {
+  return tensor.node()->op == &kPlace && tensor.node()->attrs.Get<bool>("on_host");
 }
 
 std::string ShardingText(const Sharding& sharding) {
@@ -315,8 +346,8 @@ std::vector<Tensor> CustomVjp(const std::vector<Tensor>& primals, const CustomFo
 namespace ops {
 
 std::vector<const OpDef*> SpecialOps() {
-  return {&kStopGradient,        &kCheckpointName,     &kCustomVjp,
-          &kOptimizationBarrier, &kShardingConstraint, &kCustomCall};
+  return {&kStopGradient,       &kCheckpointName, &kCustomVjp, &kOptimizationBarrier,
+          &kShardingConstraint, &kPlace,          &kCustomCall};
 }
 
 }  // namespace ops

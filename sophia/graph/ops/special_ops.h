@@ -26,6 +26,14 @@ Tensor ShardingConstraint(const Tensor& x, const Sharding& sharding, Loc loc = L
 // `#sdy.sharding<@mesh, [{"data"}, {}]>`.
 std::string ShardingText(const Sharding& sharding);
 
+// The identity; the result lies in the device's memory, or in pages of the host that the device
+// reaches (jax.device_put to "device" or "pinned_host"). On the way there may only be slices and
+// updates of slices.
+enum class Placement : uint8_t { kDevice, kPinnedHost };
+Tensor Place(const Tensor& x, Placement where, Loc loc = Loc::current());
+// Whether a tensor is the result of Place(…, Placement::kPinnedHost).
+bool IsOnHost(const Tensor& tensor);
+
 struct CustomCallOptions {
   std::string backend_config = {};
   bool typed_ffi = false;  // API version 4: backend_config is an MLIR dictionary
