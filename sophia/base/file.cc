@@ -5,7 +5,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
+#include <atomic>
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 #include <sstream>
 #include <utility>
@@ -95,16 +98,69 @@ std::string ReadFile(const fs::path& path) {
   return text;
 }
 
+namespace {
+
+// The file that a path names: links are followed. Throws Error for what cannot be replaced.
+fs::path FileToReplace(const fs::path& path) {
+  std::error_code error;
+  const bool is_link = fs::is_symlink(fs::symlink_status(path, error));
+  const fs::path target = is_link ? fs::weakly_canonical(path, error) : path;
+  const fs::file_status status = fs::status(target, error);
+  if (fs::is_directory(status)) {
+    Fail(path.string(), "expected the name of a file, got a folder");
+  }
+  if (fs::exists(status) && !fs::is_regular_file(status)) {
+    Fail(path.string(), "expected the name of a file, got a device, pipe or socket");
+  }
+  return target;
+}
+
+// Names of the temporary files that exist, for the signal handler; more than these stay.
+std::array<std::atomic<const char*>, 64> temporaries;
+
+void Register(const char* name) {
+  for (std::atomic<const char*>& place : temporaries) {
+    const char* empty = nullptr;
+    if (place.compare_exchange_strong(empty, name)) return;
+  }
+}
+
+void Unregister(const char* name) {
+  for (std::atomic<const char*>& place : temporaries) {
+    const char* expected = name;
+    if (place.compare_exchange_strong(expected, nullptr)) return;
+  }
+}
+
+void RemoveTemporariesAndEnd(int signal_number) {
+  for (const std::atomic<const char*>& place : temporaries) {
+    if (const char* name = place.load()) unlink(name);
+  }
+  std::signal(signal_number, SIG_DFL);
+  raise(signal_number);
+}
+
+}  // namespace
+
+void RemoveTemporariesOnSignals() {
+  for (const int number : {SIGINT, SIGTERM}) {
+    const auto before = std::signal(number, RemoveTemporariesAndEnd);
+    if (before == SIG_IGN) std::signal(number, SIG_IGN);
+  }
+}
+
 AtomicFile::AtomicFile(fs::path path)
-    : path_(std::move(path)),
+    : path_(FileToReplace(path)),
       temporary_(path_.string() + fmt::format(".{}.tmp", getpid())),
       stream_(temporary_, std::ios::binary | std::ios::trunc) {
   if (!stream_) {
     Fail(path_.string(), "expected a writable place, got: {}", std::strerror(errno));
   }
+  Register(temporary_.c_str());
 }
 
 AtomicFile::~AtomicFile() {
+  Unregister(temporary_.c_str());
   if (committed_) return;
   stream_.close();
   std::error_code ignored;

@@ -60,8 +60,9 @@ class MappedFile {
 // Reads a whole file. Throws Error when it is missing or cannot be read.
 std::string ReadFile(const std::filesystem::path& path);
 
-// Writes to a temporary name beside `path`; Commit() renames it into place. Without Commit() the
-// temporary file is removed, so readers never see a half-written file.
+// Writes to a temporary name beside `path`, or the file that this links to; Commit() renames it
+// into place. Without Commit() the temporary file is removed, so readers never see a half-written
+// file. Throws Error for a folder, a device, a pipe or a socket of that name.
 class AtomicFile {
  public:
   explicit AtomicFile(std::filesystem::path path);
@@ -83,6 +84,10 @@ class AtomicFile {
   int error_ = 0;  // errno of the first write that failed
   bool committed_ = false;
 };
+
+// From now on SIGINT and SIGTERM, unless they are ignored, remove the temporary files of this
+// process before they end it.
+void RemoveTemporariesOnSignals();
 
 // One-call form of AtomicFile.
 void WriteFile(const std::filesystem::path& path, std::string_view text);

@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <system_error>
 
 #include "sophia/base/error.h"
+#include "sophia/base/file.h"
 #include "sophia/base/strings.h"
 #include "sophia/cli/arguments.h"
 #include "sophia/cli/commands.h"
@@ -123,14 +125,21 @@ int Complain(std::string_view message, int exit_code) {
 }  // namespace
 
 int Run(std::span<const std::string> arguments) {
+  // Lines show up in files and pipes when they are printed.
+  std::setvbuf(stdout, nullptr, _IOLBF, BUFSIZ);
+  RemoveTemporariesOnSignals();
   try {
-    return Dispatch(arguments);
+    const int exit_code = Dispatch(arguments);
+    if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return exit_code;
+    return Complain("stdout: expected to print everything, got a failed write", kFailure);
   } catch (const UsageError& error) {
     return Complain(error.what(), kWrongUsage);
   } catch (const Error& error) {
     return Complain(error.what(), kFailure);
   } catch (const std::bad_alloc&) {
     return Complain("expected more memory, got none", kFailure);
+  } catch (const std::system_error& error) {
+    return Complain(error.what(), kFailure);
   } catch (const std::exception& error) {
     return Complain(fmt::format("a bug in sophia: {}", error.what()), kFailure);
   }

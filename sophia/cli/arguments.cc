@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <memory>
 #include <optional>
-#include <set>
 
 #include "sophia/base/error.h"
 #include "sophia/base/file.h"
@@ -155,17 +154,21 @@ void ReadConfig(const std::string& path, const std::map<std::string, Named>& nam
   if (!file.is_object()) {
     throw UsageError(fmt::format("{}: expected keys and values, got {}", path, file.type_name()));
   }
-  std::set<std::string_view> seen;
+  std::map<std::string_view, std::string> seen;  // how each key is spelt
   for (const auto& [key, value] : file.items()) {
     const auto found = names.find(Underscored(key));
-    if (found == names.end() || found->second.spec->key == "config") {
+    if (found == names.end()) {
       throw UsageError(fmt::format("{}: expected a known key, got '{}'{}", path, key,
                                    DidYouMean(Underscored(key), Keys(names))));
     }
+    if (found->second.spec->key == "config") {
+      throw UsageError(fmt::format("{}: expected options alone, got another '{}'", path, key));
+    }
     const auto& [spec, negated] = found->second;
-    if (!seen.insert(spec->key).second) {
+    const auto [first, is_new] = seen.emplace(spec->key, key);
+    if (!is_new) {
       throw UsageError(fmt::format("{}: expected each option once, got '{}' again as '{}'", path,
-                                   spec->key, key));
+                                   first->second, key));
     }
     if (value.is_null()) continue;
     Json checked = ValueFromYaml(*spec, value, fmt::format("{}: {}", path, key));

@@ -232,6 +232,11 @@ Row ParseRow(const Json& json, std::string_view where) {
                                 Message("assistant", Text(json, "answer", where))}),
                    nullptr};
   }
+  for (const auto& [key, value] : json.items()) {
+    if (value.is_null() && kForms.find("'" + key + "'") != std::string_view::npos) {
+      Fail(where, "expected a value of '{}', got null", key);
+    }
+  }
   Fail(where, "expected a row with the keys {}; got {}", kForms, Keys(json));
 }
 

@@ -16,6 +16,9 @@ namespace sophia::merge {
 namespace fs = std::filesystem;
 namespace {
 
+constexpr std::string_view kWholeModel = "model.safetensors";
+constexpr std::string_view kIndex = "model.safetensors.index.json";
+
 // What stands beside the weights of a folder and goes with them.
 constexpr auto kTokenizerFiles = std::to_array<std::string_view>({
     "tokenizer.json",
@@ -67,7 +70,7 @@ void WriteShard(const MergedModel& model, const std::vector<size_t>& members, DT
 void WriteWeights(const MergedModel& model, const fs::path& folder, const FolderOptions& options) {
   const std::vector<std::vector<size_t>> shards = Shards(model, options);
   if (shards.size() == 1) {
-    WriteShard(model, shards[0], options.dtype, folder / "model.safetensors");
+    WriteShard(model, shards[0], options.dtype, folder / kWholeModel);
     return;
   }
   Json weight_map = Json::object();
@@ -82,7 +85,18 @@ void WriteWeights(const MergedModel& model, const fs::path& folder, const Folder
     }
   }
   const Json index{{"metadata", {{"total_size", total}}}, {"weight_map", weight_map}};
-  WriteFile(folder / "model.safetensors.index.json", Dump(index, 2) + "\n");
+  WriteFile(folder / kIndex, Dump(index, 2) + "\n");
+}
+
+// Weights of an earlier model, which readers might take instead of the new ones.
+void RemoveWeights(const fs::path& folder) {
+  std::vector<fs::path> found;
+  for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    const bool is_part = name.starts_with("model-") && name.ends_with(".safetensors");
+    if (is_part || name == kWholeModel || name == kIndex) found.push_back(entry.path());
+  }
+  for (const fs::path& path : found) fs::remove(path);
 }
 
 void WriteGgufTokenizer(const models::ModelFiles& files, const fs::path& folder) {
@@ -119,6 +133,7 @@ void WriteFolder(const MergedModel& model, const fs::path& folder, const FolderO
   const Json config = FolderConfig(model, options.dtype);
   MakeWritableFolder(folder);
   fs::remove(folder / "config.json");
+  RemoveWeights(folder);
   WriteWeights(model, folder, options);
   if (files.is_gguf()) {
     WriteGgufTokenizer(files, folder);

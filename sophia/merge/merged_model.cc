@@ -1,5 +1,8 @@
 #include "sophia/merge/merged_model.h"
 
+#include <algorithm>
+#include <cmath>
+
 #include "sophia/base/error.h"
 #include "sophia/lora/peft.h"
 
@@ -11,6 +14,9 @@ constexpr std::string_view kWeight = ".weight";
 std::vector<float> ReadF32(const io::TensorSource& source, const std::string& name) {
   std::vector<float> values(static_cast<size_t>(source.Get(name).shape.elements()));
   source.Read(name, DType::kF32, std::span(values));
+  if (!std::ranges::all_of(values, [](float value) { return std::isfinite(value); })) {
+    Fail(source.path().string(), "expected finite numbers in '{}', got NaN or infinity", name);
+  }
   return values;
 }
 

@@ -54,7 +54,12 @@ TrainingRun::TrainingRun(TrainOptions options, TrainEnvironment environment,
   }
   options_.Check();
   plan_ = BuildModel(options_, files_);
-  data_ = OpenData(options_, EncoderFor(files_, plan_->model->sizes().vocab));
+  const models::ModelSizes& sizes = plan_->model->sizes();
+  data_ = OpenData(options_, EncoderFor(files_, sizes.vocab));
+  if (data_.longest > sizes.max_positions) {
+    Fail("max_length", "expected rows of at most the model's {} positions, got {} tokens",
+         sizes.max_positions, data_.longest);
+  }
   identity_ = {.model_sha256 = Fingerprint(files_),
                .data_sha256 = data_.sha256,
                .examples = static_cast<int64_t>(data_.source->size()),

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "sophia/train/fingerprint.h"
 
 namespace sophia::train {
@@ -13,12 +15,16 @@ TrainingData OpenData(const TrainOptions& options, TextEncoder encoder) {
   if (options.streaming) {
     auto streamed = std::make_unique<StreamedRows>(std::move(rows));
     data.shape = FullShape(options.max_length, batch);
+    data.longest = options.max_length;
     data.summary = fmt::format("{} rows, streamed", streamed->size());
     data.sha256 = Fingerprint(*streamed);
     data.source = std::move(streamed);
   } else {
     auto dataset = std::make_unique<Dataset>(LoadDataset(rows));
     data.shape = ShapeFor(*dataset, batch);
+    for (const Example& example : dataset->examples) {
+      data.longest = std::max(data.longest, static_cast<int64_t>(example.ids.size()));
+    }
     data.summary = Summary(*dataset);
     data.sha256 = Fingerprint(*dataset);
     data.source = std::move(dataset);

@@ -12,6 +12,7 @@ namespace sophia::train {
 struct TrainingData {
   std::unique_ptr<ExampleSource> source;
   BatchShape shape;     // of all its batches
+  int64_t longest = 0;  // tokens of a row, at most
   std::string summary;  // a line for people
   std::string sha256;   // Fingerprint
 };

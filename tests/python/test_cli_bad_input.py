@@ -1,6 +1,7 @@
 """Bad input to `sophia`: one line that says what was expected, an exit code, nothing half-written."""
 
 import json
+import os
 import re
 import shutil
 import struct
@@ -9,7 +10,7 @@ import subprocess
 import gguf
 import numpy as np
 import pytest
-from cli_support import (FIXTURES, GQA, ROOT, ROWS, SMOLLM2, complaint, output, sophia, text_model,
+from cli_support import (FIXTURES, GQA, PROGRAM, ROOT, ROWS, SMOLLM2, complaint, output, sophia, text_model,
                          training, write_rows)
 from safetensors.numpy import load_file, save_file
 
@@ -405,3 +406,35 @@ def test_plugin_of_another_kind(tmp_path, table, message):
     assert struct.calcsize("l") == 8
     line = refused_logits(tmp_path, "--model", GQA, "--ids", "1", "--plugin", library)
     assert message in line
+
+
+def test_output_that_cannot_be_written_fails():
+    for arguments in (["--help"], ["inspect", GQA], ["tokenize", "--help"]):
+        with open("/dev/full", "w") as full:
+            result = subprocess.run([PROGRAM, *map(str, arguments)], stdout=full, stderr=subprocess.PIPE,
+                                    text=True, check=False, timeout=300)
+        assert result.returncode == 1, arguments
+        assert result.stderr == "sophia: error: stdout: expected to print everything, got a failed write\n"
+
+
+def test_results_replace_files_alone(tmp_path):
+    arguments = ("logits", "--model", GQA, "--ids", "1,2", "--out")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    assert complaint(1, *arguments, pipe).endswith("expected the name of a file, got a device, pipe or socket")
+    assert complaint(1, *arguments, tmp_path).endswith("expected the name of a file, got a folder")
+    assert pipe.is_fifo() and list(tmp_path.iterdir()) == [pipe]
+    target, link = tmp_path / "target.safetensors", tmp_path / "link.safetensors"
+    link.symlink_to(target)
+    output(*arguments, link)
+    assert link.is_symlink() and target.stat().st_size > 0
+
+
+def test_names_that_are_too_long(tmp_path):
+    assert "File name too long" in complaint(1, *training(tmp_path / ("x" * 300)))
+
+
+def test_rows_longer_than_the_model_s_positions(tmp_path):
+    rows = write_rows(tmp_path / "rows.jsonl", {"input_ids": [5] * 200, "labels": [5] * 200})
+    assert complaint(1, *training(tmp_path / "out", data=rows)) == (
+        "[max_length] expected rows of at most the model's 128 positions, got 200 tokens")

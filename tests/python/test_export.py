@@ -1,13 +1,17 @@
 """`sophia merge` and `sophia export` against NumPy, gguf, safetensors and tokenizers."""
 
 import json
+import shutil
+import signal
+import subprocess
+import time
 
 import gguf
 import numpy as np
 import pytest
-from cli_support import FIXTURES, GQA, SMOLLM2, complaint, output, training
+from cli_support import FIXTURES, GQA, PROGRAM, SMOLLM2, complaint, output, training
 from gguf.quants import dequantize, quantize
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer
 
 CORPUS = [json.loads(line)["text"] for line in
@@ -64,6 +68,38 @@ def test_merged_model_gives_the_adapter_s_logits(merged, adapter, tmp_path):
     scale = np.abs(want).max()
     assert np.abs(base - want).max() > 1e-2 * scale
     np.testing.assert_allclose(got, want, rtol=0, atol=1e-5 * scale)
+
+
+def test_merging_again_replaces_every_weight(adapter, tmp_path):
+    out = tmp_path / "merged"
+    arguments = ("merge", "--model", GQA, "--adapter", adapter, "--out", out, "--dtype", "f32")
+    output(*arguments)
+    output(*arguments, "--max-shard-size", "0.00005")
+    assert not (out / "model.safetensors").exists() and len(list(out.glob("model-*.safetensors"))) > 1
+    output(*arguments)
+    assert [path.name for path in out.glob("model*")] == ["model.safetensors"]
+
+
+def test_an_interrupted_export_leaves_no_temporary_file(tmp_path):
+    command = [PROGRAM, "export", "--model", SMOLLM2, "--quantization", "f32", "--out", tmp_path / "out.gguf"]
+    with subprocess.Popen(command) as run:
+        while not list(tmp_path.glob("*.tmp")):
+            assert run.poll() is None
+            time.sleep(0.01)
+        run.send_signal(signal.SIGINT)
+    assert run.returncode == -signal.SIGINT
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_adapter_that_is_not_finite_is_refused(adapter, tmp_path):
+    broken = tmp_path / "adapter"
+    shutil.copytree(adapter, broken)
+    factors = load_file(broken / "adapter_model.safetensors")
+    name = sorted(factors)[0]
+    factors[name][0, 0] = np.nan
+    save_file(factors, broken / "adapter_model.safetensors")
+    assert complaint(1, "merge", "--model", GQA, "--adapter", broken, "--out", tmp_path / "out").endswith(
+        f"expected finite numbers in '{name}', got NaN or infinity")
 
 
 def test_merged_folder_keeps_the_configuration(merged):
