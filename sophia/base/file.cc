@@ -103,14 +103,14 @@ namespace {
 // The file that a path names: links are followed. Throws Error for what cannot be replaced.
 fs::path FileToReplace(const fs::path& path) {
   std::error_code error;
-  const bool is_link = fs::is_symlink(fs::symlink_status(path, error));
-  const fs::path target = is_link ? fs::weakly_canonical(path, error) : path;
-  const fs::file_status status = fs::status(target, error);
-  if (fs::is_directory(status)) {
-    Fail(path.string(), "expected the name of a file, got a folder");
-  }
-  if (fs::exists(status) && !fs::is_regular_file(status)) {
+  const fs::file_status status = fs::status(path, error);
+  if (fs::is_other(status)) {
     Fail(path.string(), "expected the name of a file, got a device, pipe or socket");
+  }
+  constexpr int kMostLinks = 40;
+  fs::path target = path;
+  for (int i = 0; i < kMostLinks && fs::is_symlink(fs::symlink_status(target, error)); ++i) {
+    target = target.parent_path() / fs::read_symlink(target, error);
   }
   return target;
 }
@@ -149,7 +149,7 @@ void RemoveTemporariesOnSignals() {
   }
 }
 
-AtomicFile::AtomicFile(fs::path path)
+AtomicFile::AtomicFile(const fs::path& path)
     : path_(FileToReplace(path)),
       temporary_(path_.string() + fmt::format(".{}.tmp", getpid())),
       stream_(temporary_, std::ios::binary | std::ios::trunc) {

@@ -62,10 +62,10 @@ std::string ReadFile(const std::filesystem::path& path);
 
 // Writes to a temporary name beside `path`, or the file that this links to; Commit() renames it
 // into place. Without Commit() the temporary file is removed, so readers never see a half-written
-// file. Throws Error for a folder, a device, a pipe or a socket of that name.
+// file. Throws Error for a device, a pipe or a socket of that name.
 class AtomicFile {
  public:
-  explicit AtomicFile(std::filesystem::path path);
+  explicit AtomicFile(const std::filesystem::path& path);
   ~AtomicFile();
   AtomicFile(const AtomicFile&) = delete;
   AtomicFile& operator=(const AtomicFile&) = delete;

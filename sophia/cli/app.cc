@@ -18,6 +18,7 @@ namespace {
 
 constexpr int kFailure = 1;
 constexpr int kWrongUsage = 2;
+constexpr std::string_view kLostOutput = "stdout: expected to print everything, got a failed write";
 
 struct Subcommand {
   SubcommandText text;
@@ -131,7 +132,7 @@ int Run(std::span<const std::string> arguments) {
   try {
     const int exit_code = Dispatch(arguments);
     if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return exit_code;
-    return Complain("stdout: expected to print everything, got a failed write", kFailure);
+    return Complain(kLostOutput, kFailure);
   } catch (const UsageError& error) {
     return Complain(error.what(), kWrongUsage);
   } catch (const Error& error) {
@@ -139,6 +140,7 @@ int Run(std::span<const std::string> arguments) {
   } catch (const std::bad_alloc&) {
     return Complain("expected more memory, got none", kFailure);
   } catch (const std::system_error& error) {
+    if (std::ferror(stdout) != 0) return Complain(kLostOutput, kFailure);
     return Complain(error.what(), kFailure);
   } catch (const std::exception& error) {
     return Complain(fmt::format("a bug in sophia: {}", error.what()), kFailure);

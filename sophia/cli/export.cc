@@ -27,6 +27,9 @@ int RunExport(const Values& values) {
   if (fs::exists(out) && fs::equivalent(out, model)) {
     Fail(out.string(), "expected another file than the model itself, got the same");
   }
+  if (fs::is_directory(out)) {
+    Fail(out.string(), "expected the name of a file, got a folder");
+  }
   if (values.Flag("adapter_only")) {
     if (adapter.empty()) throw UsageError("expected --adapter beside --adapter-only, got none");
     merge::WriteAdapterGguf(model, adapter, out);

@@ -25,7 +25,8 @@ std::vector<std::vector<size_t>> Pack(std::span<const ExampleSize> examples,
   std::vector<std::vector<size_t>> sequences;
   std::multimap<int64_t, Room> rooms;  // by tokens
   for (const size_t i : order) {
-    const auto [tokens, trained] = examples[i];
+    const int64_t tokens = examples[i].tokens;
+    const int64_t trained = examples[i].trained;
     SOPHIA_CHECK(tokens <= limits.tokens && trained <= limits.trained);
     const auto best = std::find_if(rooms.lower_bound(tokens), rooms.end(), [&](const auto& room) {
       return room.second.trained >= trained;
