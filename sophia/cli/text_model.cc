@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "sophia/base/error.h"
+#include "sophia/base/rounding.h"
 #include "sophia/cli/conversation.h"
 
 namespace sophia::cli {
@@ -43,7 +44,7 @@ void TextModel::Load(const LoadOptions& options) {
     Fail("generate", "expected prompt and answer within the model's {} positions, got {}; lower {}",
          positions, asked, options.capacity > 0 ? "--max-length" : "--max-new-tokens");
   }
-  const int64_t rounded = (asked + kCapacityStep - 1) / kCapacityStep * kCapacityStep;
+  const int64_t rounded = RoundUp(asked, kCapacityStep);
   capacity_ = std::min(positions, rounded);
   model_.Load();
   generator_.emplace(model_.plan(), model_.parameters(),

@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "sophia/base/error.h"
+#include "sophia/base/rounding.h"
 #include "sophia/graph/ops/creation.h"
 #include "sophia/graph/ops/elementwise.h"
 #include "sophia/graph/ops/reduce_ops.h"
@@ -22,8 +23,6 @@ constexpr int64_t kStep = 32;  // rows of a tile of bytes
 constexpr int64_t kMostColumns = 512;
 // Blocks of smaller magnitudes, which f32 does not hold in full, become zero.
 constexpr double kSmallestScale = 1.1754943508222875e-38;
-
-int64_t CeilDiv(int64_t value, int64_t by) { return (value + by - 1) / by; }
 
 template <typename T>
 T InF32(const T& codes) {

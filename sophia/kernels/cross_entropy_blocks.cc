@@ -1,6 +1,7 @@
 #include "sophia/kernels/cross_entropy_blocks.h"
 
 #include "sophia/base/error.h"
+#include "sophia/base/rounding.h"
 
 namespace sophia::kernels::cross_entropy {
 
@@ -63,7 +64,7 @@ Problem ProblemFor(const Tensor& hidden, const Tensor& head, const Tensor& label
   return {.tokens = hidden.dim(0),
           .size = hidden.dim(1),
           .vocab = head.dim(0),
-          .padded = (hidden.dim(0) + kLanes - 1) / kLanes * kLanes,
+          .padded = RoundUp(hidden.dim(0), kLanes),
           .hidden = dtype,
           .head = head.dtype(),
           .operands = narrow ? dtype : DType::kF32,
@@ -89,10 +90,10 @@ pallas::BlockSpec TokenSpec(const Problem& problem, const CrossEntropyBlocks& bl
 
 pallas::KernelSpec SpecFor(Pass pass, const Problem& problem, const CrossEntropyBlocks& blocks,
                            std::optional<pallas::Chip> chip, size_t rows) {
-  const int64_t token_blocks = (problem.padded + blocks.tokens - 1) / blocks.tokens;
+  const int64_t token_blocks = CeilDiv(problem.padded, blocks.tokens);
   pallas::KernelSpec spec{
       .name = pass == Pass::kForward ? "linear_cross_entropy" : "linear_cross_entropy_dh",
-      .grid = {token_blocks, (problem.vocab + blocks.vocab - 1) / blocks.vocab},
+      .grid = {token_blocks, CeilDiv(problem.vocab, blocks.vocab)},
       .dimension_semantics = {kParallel, kArbitrary},
       .in_specs = {TokenSpec(problem, blocks),
                    {.block = {blocks.vocab, problem.size}, .index_map = [](const GridIndex& i) {

@@ -2,6 +2,7 @@
 #include <array>
 
 #include "sophia/base/error.h"
+#include "sophia/base/rounding.h"
 #include "sophia/kernels/cross_entropy_blocks.h"
 
 namespace sophia::kernels::cross_entropy {
@@ -44,7 +45,7 @@ static_assert(RowsFollowTheEnum());
 int64_t VmemNeeded(Pass pass, const Problem& p, const CrossEntropyBlocks& blocks) {
   const int64_t t = blocks.tokens;
   const int64_t v = blocks.vocab;
-  const int64_t size = (p.size + kLanes - 1) / kLanes * kLanes;
+  const int64_t size = RoundUp(p.size, kLanes);
   const int64_t head = 2 * ByteSize(p.head, v * size) + (p.has_scale ? 64 * v : 0);
   const int64_t hidden = ByteSize(p.hidden, t * size);
   const int64_t spills = 12 * t * v;

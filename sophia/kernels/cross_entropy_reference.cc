@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "sophia/base/rounding.h"
 #include "sophia/graph/ops/control_ops.h"
 #include "sophia/graph/ops/creation.h"
 #include "sophia/graph/ops/dot_ops.h"
@@ -48,7 +49,7 @@ ChunkLoss LossOfChunk(const Tensor& hidden, const Tensor& head, const Tensor& sc
 Tensor Reference(const Problem& p, const std::vector<Tensor>& primals, const Tensor& labels,
                  int64_t chunk) {
   const int64_t step = std::min(chunk, p.tokens);
-  const int64_t chunks = (p.tokens + step - 1) / step;
+  const int64_t chunks = CeilDiv(p.tokens, step);
   const int64_t padding = chunks * step - p.tokens;
   const auto forward = [&](std::span<const Tensor> in) -> CustomVjpOutput {
     const Tensor zero = Scalar(p.hidden, 0);

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "sophia/base/error.h"
+#include "sophia/base/rounding.h"
 #include "sophia/graph/ops/creation.h"
 #include "sophia/graph/ops/elementwise.h"
 #include "sophia/graph/ops/shape_ops.h"
@@ -66,7 +67,7 @@ double Threshold(double rate) { return std::round((1 - rate) * kScale); }
 std::vector<Tensor> Reference(const Tensor& rows, const Tensor& key, double rate) {
   const int64_t n = rows.dim(0);
   const int64_t columns = rows.dim(1);
-  const int64_t groups = (n + kStep - 1) / kStep;
+  const int64_t groups = CeilDiv(n, kStep);
   const Shape shape{DType::kS32, {groups * kRows, columns}};
   const auto word = [&](int64_t i) { return Reshape(SliceAxis(key, 0, i, i + 1), {1, 1}); };
   std::vector<Tensor> numbers =

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "sophia/base/error.h"
+#include "sophia/base/rounding.h"
 #include "sophia/graph/ops/creation.h"
 #include "sophia/graph/ops/shape_ops.h"
 #include "sophia/graph/ops/slice_ops.h"
@@ -15,8 +16,6 @@ using pallas::BlockSpec;
 using pallas::GridIndex;
 using pallas::kSqueezed;
 using pallas::Val;
-
-int64_t RoundUp(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
 // Whether a head is a whole number of lanes, so that a block is a head's columns.
 bool HeadsAreColumns(const Problem& p) { return p.head_dim % kLanes == 0; }

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 
+#include "sophia/base/rounding.h"
+
 namespace sophia::kernels::flash {
 namespace {
 
@@ -36,8 +38,6 @@ constexpr bool RowsFollowTheEnum() {
 static_assert(RowsFollowTheEnum());
 
 constexpr int64_t kLanes = 128;
-
-int64_t RoundUp(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
 // A block larger than half the window would mostly compute what the window hides.
 int64_t Fit(int64_t block, int64_t length, int64_t window) {

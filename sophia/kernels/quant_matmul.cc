@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "sophia/base/error.h"
+#include "sophia/base/rounding.h"
 #include "sophia/graph/ops/shape_ops.h"
 #include "sophia/graph/ops/special_ops.h"
 #include "sophia/kernels/quant_tile.h"
@@ -157,10 +158,9 @@ Tensor Call(const Product& p, const Tensor& x, const PackedTensors& w, const Ker
   const Blocks b = PlanBlocks(p, target, options);
   const Operands operands = OperandsOf(p, b, x, w);
   const int64_t steps = p.contract / b.contract;
-  const auto blocks = [](int64_t size, int64_t block) { return (size + block - 1) / block; };
   pallas::KernelSpec spec{
       .name = p.forward ? "quant_matmul" : "quant_matmul_dx",
-      .grid = {blocks(p.out, b.out), blocks(p.rows, b.rows), steps},
+      .grid = {CeilDiv(p.out, b.out), CeilDiv(p.rows, b.rows), steps},
       .dimension_semantics = {kParallel, kArbitrary, kArbitrary},
       .in_specs = operands.specs,
       .out_shapes = {{p.dtype, {p.rows, p.out}}},

@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "sophia/base/error.h"
+#include "sophia/base/rounding.h"
 #include "sophia/graph/ops/elementwise.h"
 #include "sophia/graph/ops/shape_ops.h"
 #include "sophia/graph/ops/slice_ops.h"

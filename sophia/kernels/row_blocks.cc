@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "sophia/base/error.h"
+#include "sophia/base/rounding.h"
 #include "sophia/graph/ops/shape_ops.h"
 
 namespace sophia::kernels {
@@ -13,12 +14,8 @@ constexpr int64_t kMaxColumns = 2048;
 
 }  // namespace
 
-int64_t RoundUp(int64_t value, int64_t multiple) {
-  return (value + multiple - 1) / multiple * multiple;
-}
-
 Dims RowBlocks::grid() const {
-  return {(rows + block_rows - 1) / block_rows, (columns + block_columns - 1) / block_columns};
+  return {CeilDiv(rows, block_rows), CeilDiv(columns, block_columns)};
 }
 
 pallas::BlockSpec RowBlocks::spec() const {

@@ -13,8 +13,6 @@ namespace sophia::kernels {
 
 inline constexpr int64_t kLanes = 128;  // of a tile
 
-int64_t RoundUp(int64_t value, int64_t multiple);
-
 struct RowBlocks {
   int64_t rows = 0;  // of the arrays
   int64_t columns = 0;

@@ -6,6 +6,7 @@
 #include <optional>
 #include <unordered_map>
 
+#include "sophia/base/rounding.h"
 #include "sophia/base/strings.h"
 #include "sophia/pallas/trace.h"
 
@@ -230,9 +231,7 @@ int64_t TiledBytes(const Shape& shape) {
   Dims dims = shape.dims;
   const int bits = Info(shape.dtype).bits;
   const int64_t rows = kSublanes * std::max(1, 32 / bits);
-  const auto round_up = [](int64_t& size, int64_t multiple) {
-    size = (size + multiple - 1) / multiple * multiple;
-  };
+  const auto round_up = [](int64_t& size, int64_t multiple) { size = RoundUp(size, multiple); };
   round_up(dims.back(), dims.size() == 1 ? kLanes * rows : kLanes);
   if (dims.size() > 1) round_up(dims[dims.size() - 2], rows);
   return ByteSize(shape.dtype, Product(dims));
@@ -290,7 +289,7 @@ void CheckWindows(const Kernel& kernel) {
       if (!indices) return false;
       for (size_t axis = 0; axis < indices->size(); ++axis) {
         const int64_t size = window->array.dims[axis];
-        const int64_t blocks = (size + window->block[axis] - 1) / window->block[axis];
+        const int64_t blocks = CeilDiv(size, window->block[axis]);
         const int64_t index = (*indices)[axis];
         if (0 <= index && index < blocks) continue;
         FailSpec(

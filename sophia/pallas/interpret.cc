@@ -1,5 +1,6 @@
 #include "sophia/pallas/interpret.h"
 
+#include "sophia/base/rounding.h"
 #include "sophia/graph/ops/control_ops.h"
 #include "sophia/graph/ops/creation.h"
 #include "sophia/graph/ops/elementwise.h"
@@ -63,7 +64,7 @@ class GridLoop {
                     : kernel_.spec.out_shapes[ref - kernel_.first_output()].dims;
     const Window* window = WindowOf(ref);
     for (size_t i = 0; window != nullptr && i < dims.size(); ++i) {
-      dims[i] = (dims[i] + window->block[i] - 1) / window->block[i] * window->block[i];
+      dims[i] = RoundUp(dims[i], window->block[i]);
     }
     return dims;
   }

@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "sophia/base/error.h"
+#include "sophia/base/rounding.h"
 #include "sophia/quant/nf4.h"
 
 namespace sophia::quant {
@@ -96,7 +97,7 @@ Dims PartDims(const PackedFormat& format, size_t part, const Dims& dims) {
   const int64_t rows = dims[0];
   const int64_t in = dims[1];
   const int64_t groups = format.group > 0 ? in / format.group : 1;
-  const int64_t nested = (rows * groups + kScaleGroup - 1) / kScaleGroup;
+  const int64_t nested = CeilDiv(rows * groups, kScaleGroup);
   switch (format.parts[part].kind) {
     case PartKind::kCodes:
       if (!format.input_major()) return {rows, in};

@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "sophia/base/error.h"
+#include "sophia/base/rounding.h"
 #include "sophia/nn/loss.h"
 
 namespace sophia::train {
@@ -15,12 +16,6 @@ namespace {
 constexpr int64_t kRounding = 8;
 // A packed sequence may have this many times the trained tokens that it has on average.
 constexpr double kTrainedSlack = 1.25;
-
-int64_t RoundUp(int64_t value, int64_t multiple) {
-  return (value + multiple - 1) / multiple * multiple;
-}
-
-int64_t RoundUpDivide(int64_t value, int64_t divisor) { return (value + divisor - 1) / divisor; }
 
 // Sums over all examples, and what bounds a batch of them.
 struct Sizes {
@@ -109,8 +104,8 @@ int64_t BatchLoader::StepsOf(double epochs) const {
   SOPHIA_CHECK(sizes.has_value());
   Windows windows(source_, options_);
   const auto steps_of = [&](int64_t epoch) {
-    const int64_t batches = RoundUpDivide(windows.Count(epoch, *sizes), shape_.batch);
-    return static_cast<double>(RoundUpDivide(batches, shape_.accumulation));
+    const int64_t batches = CeilDiv(windows.Count(epoch, *sizes), shape_.batch);
+    return static_cast<double>(CeilDiv(batches, shape_.accumulation));
   };
   double steps = 0;
   if (!shape_.packs) {
