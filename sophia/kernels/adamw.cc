@@ -50,12 +50,13 @@ AdamWResult AdamW(const Tensor& param, const Tensor& grad, const Moments& moment
       StoreRows(r.out[2], at, step.nu);
     });
   };
-  const auto reference = [&](std::span<const Tensor> in) { return Reference(in, options); };
+  pallas::CallOptions call = CallOf(target);
+  call.reference = [&](std::span<const Tensor> in) { return Reference(in, options); };
   const std::vector<Tensor> out =
       pallas::PallasCall(spec, body,
                          {PackScalars(scalars), ToParamRows(param), ToParamRows(grad),
                           ToParamRows(moments.mu), ToParamRows(moments.nu)},
-                         {.mode = target.mode, .chip = target.chip, .reference = reference});
+                         call);
   const auto back = [&](const Tensor& rows) { return FromParamRows(rows, param.dims()); };
   return {.param = back(out[0]), .moments = {.mu = back(out[1]), .nu = back(out[2])}};
 }

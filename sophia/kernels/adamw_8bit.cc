@@ -180,12 +180,13 @@ AdamW8BitResult AdamW8Bit(const Tensor& param, const Tensor& grad, const Moments
       pallas::CostEstimate{.flops = 150 * elements,
                            .transcendentals = elements,
                            .bytes_accessed = bytes * elements + 4 * absmax_shape.bytes()};
-  const auto reference = [&](std::span<const Tensor> in) { return Reference(in, options); };
-  const std::vector<Tensor> out =
-      pallas::PallasCall(spec, [&](const KernelRefs& r) { Body(blocks, options, r); },
-                         {PackScalars(scalars), ToParamRows(param), ToParamRows(grad), moments.mu,
-                          moments.mu_absmax, moments.nu, moments.nu_absmax},
-                         {.mode = target.mode, .chip = target.chip, .reference = reference});
+  pallas::CallOptions call = CallOf(target);
+  call.reference = [&](std::span<const Tensor> in) { return Reference(in, options); };
+  const std::vector<Tensor> out = pallas::PallasCall(
+      spec, [&](const KernelRefs& r) { Body(blocks, options, r); },
+      {PackScalars(scalars), ToParamRows(param), ToParamRows(grad), moments.mu, moments.mu_absmax,
+       moments.nu, moments.nu_absmax},
+      call);
   return {.param = FromParamRows(out[0], param.dims()),
           .moments = {.mu = out[1], .mu_absmax = out[2], .nu = out[3], .nu_absmax = out[4]}};
 }
