@@ -17,9 +17,7 @@ constexpr int64_t kCapacityStep = 64;
 TextModel::TextModel(const Values& values, Tokens tokens) : values_(values), model_(values) {
   const int64_t vocab = model_.plan().model->sizes().vocab;
   const models::ModelFiles& files = model_.files();
-  const bool has_tokenizer =
-      files.is_gguf() || std::filesystem::exists(files.path() / "tokenizer.json");
-  if (tokens == Tokens::kText || has_tokenizer) {
+  if (tokens == Tokens::kText || files.HasTokenizer()) {
     encoder_ = train::TextEncoder::ForTokenizer(files.LoadTokenizer(), vocab);
   }
 }

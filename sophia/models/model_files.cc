@@ -40,6 +40,8 @@ std::string ModelFiles::config_name() const {
   return is_gguf_ ? path_.string() : (path_ / "config.json").string();
 }
 
+bool ModelFiles::HasTokenizer() const { return is_gguf_ || fs::exists(path_ / "tokenizer.json"); }
+
 io::Tokenizer ModelFiles::LoadTokenizer() const {
   if (!is_gguf_) return io::Tokenizer::FromFolder(path_);
   const auto& gguf = static_cast<const io::GgufFile&>(*tensors_);

@@ -29,6 +29,8 @@ class ModelFiles {
   const io::TensorSource& tensors() const { return *tensors_; }
   bool is_gguf() const { return is_gguf_; }
 
+  // Whether there is a tokenizer to load; a folder may be without.
+  bool HasTokenizer() const;
   io::Tokenizer LoadTokenizer() const;
 
   // Reads one layer of an array as `spec` describes it into `out`. Throws Error when the file's

@@ -27,9 +27,7 @@ Measurement CheckEarly(const Target& target, const Graph& graph, int64_t limit) 
 Measurement MeasureRunOnCpu(const PlanRequest& request, const models::ModelFiles& files,
                             const Graph& graph) {
   std::optional<io::Tokenizer> tokenizer;
-  if (files.is_gguf() || std::filesystem::exists(files.path() / "tokenizer.json")) {
-    tokenizer = files.LoadTokenizer();
-  }
+  if (files.HasTokenizer()) tokenizer = files.LoadTokenizer();
   return MeasureOnCpu(request.target, graph, request.confirm);
 }
 

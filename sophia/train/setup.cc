@@ -21,9 +21,7 @@ TextEncoder EncoderFor(const models::ModelFiles& files, int64_t vocab) {
   try {
     return TextEncoder::ForTokenizer(files.LoadTokenizer(), vocab);
   } catch (const Error&) {
-    const bool has_tokenizer =
-        files.is_gguf() || std::filesystem::exists(files.path() / "tokenizer.json");
-    if (has_tokenizer) throw;
+    if (files.HasTokenizer()) throw;
     return {.vocab = vocab};
   }
 }
