@@ -1,7 +1,5 @@
 #include "sophia/plan/measure.h"
 
-#include <malloc.h>
-
 #include <array>
 #include <chrono>
 #include <cmath>
@@ -90,8 +88,7 @@ Json OnCpu(const Target& target, const Graph& graph, bool run) {
   Json result = Compiled(program.executable().executable());
   result["seconds"] = SecondsSince(start);
   result["compiler"] = client->platform_name() + " " + client->platform_version();
-  client->plugin().DropCode();
-  malloc_trim(0);
+  ReleaseCompiler(*client);
   const int64_t need = result["need"].get<int64_t>() + ResidentBytes();
   result["need"] = need;
   if (!run || need > MemoryLimit(target)) return result;

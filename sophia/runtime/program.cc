@@ -1,5 +1,7 @@
 #include "sophia/runtime/program.h"
 
+#include <malloc.h>
+
 #include <algorithm>
 #include <chrono>
 #include <utility>
@@ -135,6 +137,11 @@ std::vector<std::vector<pjrt::Buffer>> Program::RunSharded(
     CheckArguments(kWhere, device, arguments[device]);
   }
   return executable_.ExecuteSharded(arguments);
+}
+
+void ReleaseCompiler(const pjrt::Client& client) {
+  client.plugin().DropCode();
+  malloc_trim(0);
 }
 
 pjrt::Executable CompileAheadOfTime(const pjrt::Topology& topology, const Graph& graph,

@@ -69,6 +69,9 @@ class Program {
   bool from_cache_ = false;
 };
 
+// Gives the compiler's code and working memory back to the system, once all is compiled.
+void ReleaseCompiler(const pjrt::Client& client);
+
 // Compiles a graph for devices that need not be here, such as a TPU.
 pjrt::Executable CompileAheadOfTime(const pjrt::Topology& topology, const Graph& graph,
                                     const CompileSettings& settings = {});

@@ -88,10 +88,8 @@ void TrainingRun::Compile() {
                        {.name = "train_step",
                         .device = environment_.device(),
                         .cache = environment_.cache ? &*environment_.cache : nullptr}));
-  // The compiler and its working memory go back to the system before the weights come, and what
-  // loading them took before the first step.
-  environment_.client->plugin().DropCode();
-  malloc_trim(0);
+  // Before the weights come; what loading them took goes before the first step.
+  ReleaseCompiler(*environment_.client);
 }
 
 void TrainingRun::LoadWeights(const Checkpoint* checkpoint) {
