@@ -166,12 +166,9 @@ Json ValueFromYaml(const OptionSpec& spec, const Json& value, std::string_view w
   if (spec.type == OptionType::kTextOrList && value.is_array())
     return JoinedTexts(spec, value, where);
   if (spec.type == OptionType::kTextOrFlag && value.is_boolean()) return Dump(value);
-  if (spec.type == OptionType::kTexts && value.is_string()) {
-    return ValueFromYaml(spec, Json::array({value}), where);
-  }
-  if (spec.type == OptionType::kNumbers && value.is_number()) {
-    return ValueFromYaml(spec, Json::array({value}), where);
-  }
+  const bool is_one_of_list = (spec.type == OptionType::kTexts && value.is_string()) ||
+                              (spec.type == OptionType::kNumbers && value.is_number());
+  if (is_one_of_list) return ValueFromYaml(spec, Json::array({value}), where);
   if (!IsOf(spec.type, value)) Refuse(spec, where, value);
   const bool is_list = spec.type == OptionType::kNumbers;
   for (const Json& number : is_list ? value : Json::array({value})) {
