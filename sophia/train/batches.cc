@@ -58,9 +58,8 @@ int64_t MostTrained(const Sizes& sizes, int64_t batch) {
 }
 
 WindowOptions WindowOptionsOf(const BatchShape& shape, const LoaderOptions& options) {
-  const int64_t trained = shape.gathers() ? shape.loss_positions / shape.batch : shape.seq;
   return {.packs = shape.packs,
-          .limits = {.tokens = shape.seq, .trained = trained},
+          .limits = LimitsOf(shape),
           .shuffle = options.shuffle,
           .seed = options.seed,
           .weights = options.weights};
@@ -88,6 +87,50 @@ BatchShape FullShape(int64_t length, const BatchOptions& options) {
           .seq = seq,
           .loss_positions = options.batch * seq,
           .packs = options.packing};
+}
+
+Batch EmptyBatch(const BatchShape& shape) {
+  Batch batch;
+  batch.ids.assign(static_cast<size_t>(shape.accumulation * shape.batch * shape.seq), 0);
+  if (shape.packs) batch.segments = batch.places = batch.ids;
+  const auto losses = static_cast<size_t>(shape.accumulation * shape.loss_positions);
+  batch.positions.assign(losses, 0);
+  batch.labels.assign(losses, nn::kIgnoredLabel);
+  return batch;
+}
+
+LossSpan AddExample(const Example& example, const BatchShape& shape, FillPosition& at,
+                    Batch& batch) {
+  const auto length = static_cast<int64_t>(example.ids.size());
+  const auto losses = static_cast<size_t>(shape.loss_positions);
+  const auto first_loss = static_cast<size_t>(at.micro) * losses;
+  const auto token = static_cast<size_t>(at.row * shape.seq + at.token);  // in the micro-batch
+  const auto begin = at.micro * shape.batch * shape.seq + static_cast<int64_t>(token);
+  std::ranges::copy(example.ids, batch.ids.begin() + begin);
+  if (shape.packs) {
+    std::fill_n(batch.segments.begin() + begin, length, ++at.segment);
+    std::iota(batch.places.begin() + begin, batch.places.begin() + begin + length, 0);
+  }
+  const size_t trained_before = at.trained;
+  for (size_t i = 0; i + 1 < example.ids.size(); ++i) {
+    const int32_t label = example.labels[i + 1];
+    if (label == nn::kIgnoredLabel) continue;
+    const size_t index = shape.gathers() ? at.trained : token + i;
+    SOPHIA_CHECK(index < losses);
+    batch.positions[first_loss + index] = static_cast<int32_t>(token + i);
+    batch.labels[first_loss + index] = label;
+    ++at.trained;
+  }
+  batch.tokens += length;
+  batch.trained_tokens += static_cast<int64_t>(at.trained - trained_before);
+  at.token += length;
+  if (shape.gathers()) return {trained_before, at.trained};
+  return {token, token + static_cast<size_t>(length)};
+}
+
+SequenceLimits LimitsOf(const BatchShape& shape) {
+  return {.tokens = shape.seq,
+          .trained = shape.gathers() ? shape.loss_positions / shape.batch : shape.seq};
 }
 
 BatchLoader::BatchLoader(const ExampleSource& source, BatchShape shape,
@@ -180,53 +223,21 @@ void BatchLoader::Seek(const DataPosition& position) {
   next_ = static_cast<size_t>(position.sequence);
 }
 
-// Puts the next sequence into a row of a micro-batch of which `slot` trained positions are filled.
-void BatchLoader::Add(int64_t micro, int64_t row, size_t& slot, Batch& batch) const {
-  const auto slots = static_cast<size_t>(shape_.loss_positions);
-  const auto first = static_cast<size_t>(micro) * slots;
-  auto at = static_cast<size_t>(row * shape_.seq);  // in the micro-batch
-  const auto start = static_cast<size_t>(micro * shape_.batch * shape_.seq);
-  int32_t segment = 0;
-  for (const size_t one : window_.sequences[next_]) {
-    const Example& example = window_.examples[one];
-    const size_t length = example.ids.size();
-    std::ranges::copy(example.ids, batch.ids.begin() + static_cast<int64_t>(start + at));
-    if (shape_.packs) {
-      const auto begin = static_cast<int64_t>(start + at);
-      std::fill_n(batch.segments.begin() + begin, length, ++segment);
-      std::iota(batch.places.begin() + begin,
-                batch.places.begin() + begin + static_cast<int64_t>(length), 0);
-    }
-    batch.tokens += static_cast<int64_t>(length);
-    for (size_t i = 0; i + 1 < length; ++i) {
-      const int32_t label = example.labels[i + 1];
-      if (label == nn::kIgnoredLabel) continue;
-      const size_t index = shape_.gathers() ? slot++ : at + i;
-      SOPHIA_CHECK(index < slots);
-      batch.positions[first + index] = static_cast<int32_t>(at + i);
-      batch.labels[first + index] = label;
-      ++batch.trained_tokens;
-    }
-    at += length;
-  }
-}
-
 Batch BatchLoader::Next() {
   waited_seconds_ = 0;
   if (!HasSequence()) {
     Load(window_.epoch + 1, 0);
     if (!HasSequence()) Fail("data", "expected a row with a trained token, got none in an epoch");
   }
-  Batch batch;
-  batch.ids.assign(static_cast<size_t>(shape_.accumulation * shape_.batch * shape_.seq), 0);
-  if (shape_.packs) batch.segments = batch.places = batch.ids;
-  const auto slots = static_cast<size_t>(shape_.accumulation * shape_.loss_positions);
-  batch.positions.assign(slots, 0);
-  batch.labels.assign(slots, nn::kIgnoredLabel);
+  Batch batch = EmptyBatch(shape_);
   for (int64_t micro = 0; micro < shape_.accumulation; ++micro) {
-    size_t slot = 0;
+    size_t trained = 0;
     for (int64_t row = 0; row < shape_.batch && HasSequence(); ++row, ++next_) {
-      Add(micro, row, slot, batch);
+      FillPosition at{.micro = micro, .row = row, .trained = trained};
+      for (const size_t one : window_.sequences[next_]) {
+        AddExample(window_.examples[one], shape_, at, batch);
+      }
+      trained = at.trained;
     }
   }
   batch.waited_seconds = waited_seconds_;

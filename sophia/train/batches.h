@@ -52,6 +52,32 @@ struct Batch {
   double waited_seconds = 0;  // for rows to be read and encoded
 };
 
+// No examples yet.
+Batch EmptyBatch(const BatchShape& shape);
+
+// Where the next example of a micro-batch goes, and what the micro-batch has so far.
+struct FillPosition {
+  int64_t micro = 0;
+  int64_t row = 0;      // sequence
+  int64_t token = 0;    // in the sequence
+  int32_t segment = 0;  // of the sequence, so far
+  size_t trained = 0;   // of the micro-batch, so far
+};
+
+// Loss positions of a micro-batch, without `end`.
+struct LossSpan {
+  size_t begin = 0;
+  size_t end = 0;
+};
+
+// Puts an example behind what `at` says is there, and moves `at` behind it. -> its loss positions;
+// those among them that are not trained have kIgnoredLabel.
+LossSpan AddExample(const Example& example, const BatchShape& shape, FillPosition& at,
+                    Batch& batch);
+
+// What a sequence of batches of this shape may hold.
+SequenceLimits LimitsOf(const BatchShape& shape);
+
 // Where a loader stands in an epoch, counted from 1: `sequence` sequences of the window that begins
 // at `row` are dealt out.
 struct DataPosition {
@@ -87,7 +113,6 @@ class BatchLoader {
   void Load(int64_t epoch, size_t first);
   Window Take(int64_t epoch, size_t first);
   bool HasSequence();
-  void Add(int64_t micro, int64_t row, size_t& slot, Batch& batch) const;
 
   const ExampleSource& source_;
   BatchShape shape_;

@@ -4,13 +4,12 @@
 #include "sophia/graph/ops/control_ops.h"
 #include "sophia/graph/ops/creation.h"
 #include "sophia/graph/ops/elementwise.h"
-#include "sophia/graph/ops/gather_ops.h"
 #include "sophia/graph/ops/reduce_ops.h"
 #include "sophia/graph/ops/shape_ops.h"
 #include "sophia/lora/lora.h"
 #include "sophia/nn/attention.h"
 #include "sophia/nn/layers.h"
-#include "sophia/nn/loss.h"
+#include "sophia/train/token_losses.h"
 
 namespace sophia::train {
 
@@ -20,14 +19,9 @@ Remat SaveProducts() {
 
 namespace {
 
-// A step's data, or with one axis less a micro-batch's.
-struct StepData {
-  Tensor ids;        // s32 [A, B, S]
-  Tensor segments;   // the same, undefined unless the shape packs
-  Tensor places;     // the same
-  Tensor positions;  // s32 [A, N]
-  Tensor labels;     // s32 [A, N]
-  Tensor seed;       // u64 []
+// A step's data, each array with the axis A of micro-batches in front, or a micro-batch's.
+struct StepData : MicroBatch {
+  Tensor seed;  // u64 []
 
   // All but the seed, as a scan walks over them.
   std::vector<Tensor> Arrays() const {
@@ -36,7 +30,7 @@ struct StepData {
     return arrays;
   }
   static StepData Of(std::span<const Tensor> arrays, const Tensor& seed) {
-    StepData data{.ids = arrays[0], .positions = arrays[1], .labels = arrays[2], .seed = seed};
+    StepData data{{.ids = arrays[0], .positions = arrays[1], .labels = arrays[2]}, seed};
     if (arrays.size() > 3) {
       data.segments = arrays[3];
       data.places = arrays[4];
@@ -49,20 +43,9 @@ struct StepData {
 Tensor ScaledLoss(const models::ModelPlan& plan, const StepOptions& options, const StepData& micro,
                   const Tensor& scale) {
   plan.table->set_dropout_seed(micro.seed);
-  const Tensor hidden =
-      plan.model
-          ->Forward({.ids = micro.ids,
-                     .positions = micro.places.defined() ? micro.places
-                                                         : Iota({DType::kS32, micro.ids.dims()}, 1),
-                     .segments = micro.segments,
-                     .remat = options.remat})
-          .hidden;
+  const Tensor losses = TokenLosses(plan, options.shape, micro, options.remat);
   plan.table->set_dropout_seed({});
-  Tensor rows = Reshape(hidden, {-1, hidden.dim(-1)});
-  if (options.shape.gathers()) rows = Take(rows, micro.positions, 0);
-  return Sum(nn::LinearCrossEntropy(rows, plan.model->Head(), micro.labels,
-                                    plan.policy->kernels())) *
-         scale;
+  return Sum(losses) * scale;
 }
 
 struct LossAndGrads {
@@ -140,7 +123,8 @@ StepProgram TraceStep(const models::ModelPlan& plan, const StepOptions& options)
     if (!options.mesh.empty()) of_tokens.sharding = Sharding{.axes = {{}, {"data"}, {}}};
     return graph.AddInput(ids, of_tokens);
   };
-  StepData batch{.ids = add_tokens("ids")};
+  StepData batch;
+  batch.ids = add_tokens("ids");
   if (shape.packs) {
     batch.segments = add_tokens("segments");
     batch.places = add_tokens("places");

@@ -3,21 +3,14 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
-#include <random>
 
 #include "sophia/base/error.h"
+#include "sophia/train/shuffle.h"
 
 namespace sophia::train {
 namespace {
 
 constexpr uint64_t kSpread = 0x9e3779b97f4a7c15ull;
-
-// Fisher-Yates with its own bounded draw: std::shuffle's order is not the same everywhere.
-template <typename T>
-void Shuffle(std::vector<T>& items, uint64_t seed) {
-  std::mt19937_64 random(seed);
-  for (size_t i = items.size(); i > 1; --i) std::swap(items[i - 1], items[random() % i]);
-}
 
 }  // namespace
 

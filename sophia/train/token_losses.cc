@@ -1,0 +1,25 @@
+#include "sophia/train/token_losses.h"
+
+#include "sophia/graph/ops/creation.h"
+#include "sophia/graph/ops/gather_ops.h"
+#include "sophia/graph/ops/shape_ops.h"
+#include "sophia/nn/loss.h"
+
+namespace sophia::train {
+
+Tensor TokenLosses(const models::ModelPlan& plan, const BatchShape& shape, const MicroBatch& micro,
+                   const Remat& remat) {
+  const Tensor hidden =
+      plan.model
+          ->Forward({.ids = micro.ids,
+                     .positions = micro.places.defined() ? micro.places
+                                                         : Iota({DType::kS32, micro.ids.dims()}, 1),
+                     .segments = micro.segments,
+                     .remat = remat})
+          .hidden;
+  Tensor rows = Reshape(hidden, {-1, hidden.dim(-1)});
+  if (shape.gathers()) rows = Take(rows, micro.positions, 0);
+  return nn::LinearCrossEntropy(rows, plan.model->Head(), micro.labels, plan.policy->kernels());
+}
+
+}  // namespace sophia::train
