@@ -19,6 +19,7 @@ constexpr std::string_view kLora = "LoRA";
 constexpr std::string_view kOptimiser = "Optimiser";
 constexpr std::string_view kSteps = "Steps and batches";
 constexpr std::string_view kCheckpoints = "Checkpoints";
+constexpr std::string_view kEvaluation = "Evaluation";
 constexpr std::string_view kInput = "Input";
 constexpr std::string_view kSampling = "Sampling";
 constexpr std::string_view kMachine = "Machine";
@@ -140,6 +141,29 @@ constexpr auto kOptions = std::to_array<OptionSpec>({
      "a checkpoint; true: as --resume; auto: the same, or start anew where there is none"},
     {kTrain, kCheckpoints, "overwrite_output_dir", "", kFlag, "", "false",
      "delete the checkpoints of an earlier run"},
+
+    {kTrain, kEvaluation, "eval_data", "eval_dataset", kTexts, "ROWS.jsonl", "",
+     "rows to evaluate on: a file, or a folder's valid.jsonl; several when given again. Else the "
+     "valid.jsonl of the folders in --data"},
+    {kTrain, kEvaluation, "eval_split", "val_size val_set_size", kNumber, "X", "0",
+     "share of the rows of --data that is not trained on but evaluated", kShareBelowAll},
+    {kTrain, kEvaluation, "eval_strategy", "evaluation_strategy", kText, "steps|epoch|no", "steps",
+     "where there are rows to evaluate on: at --eval-steps or after each epoch, and at the end"},
+    {kTrain, kEvaluation, "eval_steps", "", kInteger, "N", "500", "evaluate every N steps",
+     From(1, kMostSteps)},
+    {kTrain, kEvaluation, "per_device_eval_batch_size", "", kInteger, "N", "8",
+     "sequences evaluated together", kSize},
+    {kTrain, kEvaluation, "metric_for_best_model", "", kText,
+     "loss|eval_loss|perplexity|eval_perplexity", "eval_loss",
+     "by which the best checkpoint is told; it is saved when found, and never deleted"},
+    {kTrain, kEvaluation, "greater_is_better", "", kFlag, "", "false",
+     "the largest metric is the best, not the smallest"},
+    {kTrain, kEvaluation, "load_best_model_at_end", "", kFlag, "", "false",
+     "the final adapter is that of the best checkpoint, not that of the last step"},
+    {kTrain, kEvaluation, "early_stopping_patience", "", kInteger, "N", "0",
+     "stop after N evaluations without an improvement; 0: never", From(0, kMostSteps)},
+    {kTrain, kEvaluation, "early_stopping_threshold", "", kNumber, "X", "0",
+     "what is not more than this is no improvement", AtLeast(0)},
 
     {kPreview, kInput, "rows", "", kInteger, "N", "3", "rows to print", From(0, kLargestSize)},
     {kGenerate, kInput, "prompt", "", kText, "TEXT", "", "one turn of the user"},

@@ -3,6 +3,7 @@
 
 #include "sophia/cli/commands.h"
 #include "sophia/cli/engine.h"
+#include "sophia/cli/eval_options.h"
 #include "sophia/cli/output_options.h"
 #include "sophia/cli/train_options.h"
 #include "sophia/train/prove.h"
@@ -22,6 +23,10 @@ train::TrainEnvironment EnvironmentFrom(const Values& values) {
       .client = opened.client, .chosen_device = opened.device, .cache = CompileCache::Default()};
 }
 
+std::string_view BestMetricName(const train::TrainOptions& options) {
+  return train::kEvalMetricNames[static_cast<size_t>(options.eval.metric)];
+}
+
 }  // namespace
 
 int RunTrain(const Values& values) {
@@ -30,11 +35,21 @@ int RunTrain(const Values& values) {
   options.num_train_epochs = values.Number("num_train_epochs");
   options.data_weights = values.Numbers("data_weights");
   options.streaming = values.Flag("streaming");
+  options.eval = EvalOptionsFrom(values);
   const train::OutputOptions output = OutputOptionsFrom(values);
   const train::TrainResult result = train::Train(options, EnvironmentFrom(values), output, stdout);
   if (result.steps > 0) {
     fmt::print("{} steps in {:.1f} s, loss {:.4f} -> {:.4f}\n", result.steps, result.train_seconds,
                result.first_loss, result.last_loss);
+  }
+  if (result.stopped_early) {
+    fmt::print("stopped early after step {} of {}: {} evaluations without an improvement\n",
+               result.last_step, result.total_steps, result.best.evaluations_since);
+  }
+  if (result.best.metric) {
+    fmt::print("best: {} {:.4f} at step {}{}\n", BestMetricName(options), *result.best.metric,
+               result.best.step,
+               result.best.checkpoint.empty() ? "" : ", " + result.best.checkpoint.string());
   }
   if (result.signal == 0) {
     fmt::print("adapter: {}\n", output.folder.string());

@@ -33,6 +33,10 @@ std::optional<fs::path> FirstFile(const fs::path& folder,
   return std::nullopt;
 }
 
+std::optional<fs::path> FindValid(const fs::path& folder) {
+  return FirstFile(folder, {"valid.jsonl", "valid.json", "validation.jsonl", "validation.json"});
+}
+
 }  // namespace
 
 void RowFinder::Push(uint64_t end) {
@@ -163,9 +167,15 @@ DataFiles FindDataFiles(const fs::path& path) {
   if (!fs::is_directory(path, error)) return {.train = path};
   const auto train = FirstFile(path, {"train.jsonl", "train.json"});
   if (!train) Fail(path.string(), "expected a folder with train.jsonl, got one without");
-  return {.train = *train,
-          .valid = FirstFile(path,
-                             {"valid.jsonl", "valid.json", "validation.jsonl", "validation.json"})};
+  return {.train = *train, .valid = FindValid(path)};
+}
+
+fs::path FindEvaluationFile(const fs::path& path) {
+  std::error_code error;
+  if (!fs::is_directory(path, error)) return path;
+  const auto valid = FindValid(path);
+  if (!valid) Fail(path.string(), "expected a folder with valid.jsonl, got one without");
+  return *valid;
 }
 
 }  // namespace sophia::io

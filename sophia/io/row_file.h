@@ -85,5 +85,7 @@ struct DataFiles {
 };
 // Throws Error for a folder without train.jsonl.
 DataFiles FindDataFiles(const std::filesystem::path& path);
+// The file itself, or a folder's valid.jsonl. Throws Error for a folder without.
+std::filesystem::path FindEvaluationFile(const std::filesystem::path& path);
 
 }  // namespace sophia::io

@@ -97,6 +97,7 @@ Checkpoint::Checkpoint(fs::path folder) : folder_(std::move(folder)) {
            .sequence = Require<int64_t>(data, "sequence", where)};
   identity_ = {.model_sha256 = Require<std::string>(model, "sha256", where),
                .data_sha256 = Require<std::string>(data, "sha256", where),
+               .evaluation_sha256 = FindOr<std::string>(data, "evaluation_sha256", "", where),
                .examples = Require<int64_t>(data, "examples", where),
                .options = Object(state, "options", where)};
   CheckFiles(folder_, Object(state, "files", where), where);
@@ -114,9 +115,16 @@ std::string Checkpoint::MetricsRows() const {
   return rows;
 }
 
+BestModel Checkpoint::Best() const {
+  const fs::path path = folder_ / kTrainerStateFile;
+  return BestFromTrainerState(ReadJson(path), path.string());
+}
+
 void Checkpoint::CheckBelongsTo(const RunIdentity& run) const {
   std::vector<std::string> differences = Differences(run.options, identity_.options);
-  const auto digest = [](const std::string& sha256) { return sha256.substr(0, 12); };
+  const auto digest = [](const std::string& sha256) {
+    return sha256.empty() ? "none" : sha256.substr(0, 12);
+  };
   if (run.model_sha256 != identity_.model_sha256) {
     differences.push_back(fmt::format("model {} (saved: {})", digest(run.model_sha256),
                                       digest(identity_.model_sha256)));
@@ -125,6 +133,10 @@ void Checkpoint::CheckBelongsTo(const RunIdentity& run) const {
     differences.push_back(fmt::format("data {} with {} examples (saved: {} with {})",
                                       digest(run.data_sha256), run.examples,
                                       digest(identity_.data_sha256), identity_.examples));
+  }
+  if (run.evaluation_sha256 != identity_.evaluation_sha256) {
+    differences.push_back(fmt::format("eval_data {} (saved: {})", digest(run.evaluation_sha256),
+                                      digest(identity_.evaluation_sha256)));
   }
   if (differences.empty()) return;
   Fail(folder_.string(), "expected the run that this checkpoint is of, got another: {}",

@@ -13,6 +13,7 @@
 #include "sophia/optim/transform.h"
 #include "sophia/pjrt/buffer.h"
 #include "sophia/train/batches.h"
+#include "sophia/train/best_model.h"
 
 namespace sophia::train {
 
@@ -30,8 +31,9 @@ inline constexpr int64_t kCheckpointFormat = 1;
 
 // What a run's numbers depend on. A checkpoint is continued by a run that has the same only.
 struct RunIdentity {
-  std::string model_sha256;  // Fingerprint(ModelFiles)
-  std::string data_sha256;   // Fingerprint(Dataset)
+  std::string model_sha256;            // Fingerprint(ModelFiles)
+  std::string data_sha256;             // Fingerprint(Dataset)
+  std::string evaluation_sha256 = {};  // the same of the rows to evaluate on; empty: none
   int64_t examples = 0;
   Json options;  // without the places of files
 };
@@ -58,6 +60,8 @@ class Checkpoint {
   const DataPosition& data() const { return data_; }
   // The lines of metrics.jsonl up to this step.
   std::string MetricsRows() const;
+  // The best evaluation up to this step.
+  BestModel Best() const;
 
   // Throws Error that names everything in which `run` differs.
   void CheckBelongsTo(const RunIdentity& run) const;

@@ -25,8 +25,8 @@ bool CheckpointSaver::IsDue() const {
   return save.minutes > 0 && since.count() >= 60 * save.minutes;
 }
 
-void CheckpointSaver::Capture(const std::string& metrics_rows) {
-  pending_ = Snapshot{.state = run_.State(), .metrics_rows = metrics_rows};
+void CheckpointSaver::Capture(const std::string& metrics_rows, const BestModel& best) {
+  pending_ = Snapshot{.state = run_.State(), .metrics_rows = metrics_rows, .best = best};
   captured_step_ = run_.done();
   captured_at_ = Clock::now();
 }
@@ -35,22 +35,24 @@ void CheckpointSaver::Submit() {
   Finish();
   writing_ = std::async(std::launch::async, [this, snapshot = std::move(*pending_)] {
     std::filesystem::path written = WriteCheckpoint(run_, output_, snapshot);
-    DropOldCheckpoints(output_.folder, output_.save.total_limit);
+    DropOldCheckpoints(output_.folder, output_.save.total_limit,
+                       snapshot.best.metric ? std::optional(snapshot.best.step) : std::nullopt);
     return written;
   });
   pending_.reset();
 }
 
-void CheckpointSaver::AfterStep(const std::string& metrics_rows) {
+void CheckpointSaver::AfterStep(const std::string& metrics_rows, const BestModel& best) {
   if (pending_) Submit();
   const bool is_over =
       writing_.valid() && writing_.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
   if (is_over) Finish();
-  if (IsDue()) Capture(metrics_rows);
+  const bool is_best = best.step == run_.done() && !best.checkpoint.empty();
+  if (is_best || IsDue()) Capture(metrics_rows, best);
 }
 
-void CheckpointSaver::SaveNow(const std::string& metrics_rows) {
-  if (captured_step_ != run_.done()) Capture(metrics_rows);
+void CheckpointSaver::SaveNow(const std::string& metrics_rows, const BestModel& best) {
+  if (captured_step_ != run_.done()) Capture(metrics_rows, best);
   if (pending_) Submit();
   Finish();
 }

@@ -26,10 +26,11 @@ class CheckpointSaver {
   CheckpointSaver& operator=(const CheckpointSaver&) = delete;
 
   // After every step whose loss and gradient are finite, which shows that the state before it was
-  // good: a snapshot taken then is handed to the writer now.
-  void AfterStep(const std::string& metrics_rows);
+  // good: a snapshot taken then is handed to the writer now. A `best` of this step that names a
+  // checkpoint is saved whether or not one is due.
+  void AfterStep(const std::string& metrics_rows, const BestModel& best = {});
   // Saves the present state, unless it is saved, and waits until it is written.
-  void SaveNow(const std::string& metrics_rows);
+  void SaveNow(const std::string& metrics_rows, const BestModel& best = {});
   bool saves_at_end() const { return output_.save.steps > 0 || output_.save.minutes > 0; }
   // Waits for what is being written; the latest complete checkpoint.
   const std::optional<std::filesystem::path>& Finish();
@@ -38,7 +39,7 @@ class CheckpointSaver {
   using Clock = std::chrono::steady_clock;
 
   bool IsDue() const;
-  void Capture(const std::string& metrics_rows);
+  void Capture(const std::string& metrics_rows, const BestModel& best);
   void Submit();
 
   const TrainingRun& run_;

@@ -73,26 +73,25 @@ Json TrainerState(const TrainingRun& run, const OutputOptions& output, const Sna
   }
   const double epochs = snapshot.state.epoch / static_cast<double>(snapshot.state.step) *
                         static_cast<double>(run.total_steps());
-  return {{"best_global_step", nullptr},
-          {"best_metric", nullptr},
-          {"best_model_checkpoint", nullptr},
-          {"epoch", snapshot.state.epoch},
-          {"eval_steps", 0},
-          {"global_step", snapshot.state.step},
-          {"is_hyper_param_search", false},
-          {"is_local_process_zero", true},
-          {"is_world_process_zero", true},
-          {"log_history", history},
-          {"logging_steps", 1},
-          {"max_steps", run.total_steps()},
-          {"num_input_tokens_seen", 0},
-          {"num_train_epochs", static_cast<int64_t>(std::ceil(epochs - 1e-9))},
-          {"save_steps", output.save.steps},
-          {"stateful_callbacks", Json::object()},
-          {"total_flos", 0},
-          {"train_batch_size", run.options().batch},
-          {"trial_name", nullptr},
-          {"trial_params", nullptr}};
+  const EvalOptions& eval = run.options().eval;
+  Json state = {{"epoch", snapshot.state.epoch},
+                {"eval_steps", eval.strategy == EvalStrategy::kSteps ? eval.steps : 0},
+                {"global_step", snapshot.state.step},
+                {"is_hyper_param_search", false},
+                {"is_local_process_zero", true},
+                {"is_world_process_zero", true},
+                {"log_history", history},
+                {"logging_steps", 1},
+                {"max_steps", run.total_steps()},
+                {"num_input_tokens_seen", 0},
+                {"num_train_epochs", static_cast<int64_t>(std::ceil(epochs - 1e-9))},
+                {"save_steps", output.save.steps},
+                {"total_flos", 0},
+                {"train_batch_size", run.options().batch},
+                {"trial_name", nullptr},
+                {"trial_params", nullptr}};
+  state.update(ToTrainerState(snapshot.best, eval));
+  return state;
 }
 
 Json Texts(const std::vector<fs::path>& paths) {
@@ -111,6 +110,9 @@ Json TrainingArgs(const TrainingRun& run, const OutputOptions& output) {
                {"save_steps", std::max<int64_t>(output.save.steps, 1)},
                {"save_minutes", output.save.minutes},
                {"save_total_limit", output.save.total_limit}};
+  if (!options.eval.data.empty()) args["eval_data"] = Texts(options.eval.data);
+  args["eval_strategy"] = "no";
+  args["load_best_model_at_end"] = options.eval.load_best;
   args.update(run.identity().options);
   if (!options.init_adapter.empty()) {
     for (const char* key :
@@ -131,16 +133,19 @@ Json RunStateJson(const TrainingRun& run, const RunState& state, const fs::path&
     files[name] = hash.HexDigest();
   }
   const RunIdentity& identity = run.identity();
+  Json data = {{"epoch", state.data.epoch},
+               {"row", state.data.row},
+               {"sequence", state.data.sequence},
+               {"examples", identity.examples},
+               {"sha256", identity.data_sha256}};
+  if (!identity.evaluation_sha256.empty()) {
+    data["evaluation_sha256"] = identity.evaluation_sha256;
+  }
   return {{"format", kCheckpointFormat},
           {"step", state.step},
           {"total_steps", run.total_steps()},
           {"seed", run.options().seed},
-          {"data",
-           {{"epoch", state.data.epoch},
-            {"row", state.data.row},
-            {"sequence", state.data.sequence},
-            {"examples", identity.examples},
-            {"sha256", identity.data_sha256}}},
+          {"data", data},
           {"model", {{"sha256", identity.model_sha256}}},
           {"options", identity.options},
           {"files", files}};

@@ -12,6 +12,7 @@ namespace sophia::train {
 struct Snapshot {
   RunState state;
   std::string metrics_rows;  // the lines of metrics.jsonl so far
+  BestModel best = {};
 };
 
 // Writes checkpoint-N into the output folder and returns its path. Its files are on the disk before

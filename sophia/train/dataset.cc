@@ -56,9 +56,9 @@ Dataset LoadDataset(const EncodedRows& rows) {
   Dataset dataset;
   std::vector<RowStats> stats;
   size_t next = 0;
-  for (const io::RowFile& file : rows.files()) {
+  for (const size_t part : rows.parts()) {
     const size_t before = dataset.examples.size();
-    for (EncodedRow& row : rows.Get(Numbers(next, next + file.size()))) {
+    for (EncodedRow& row : rows.Get(Numbers(next, next + part))) {
       stats.push_back(StatsOf(row));
       dataset.unlearnt_turns += row.example.unlearnt_turns;
       if (stats.back().is_truncated()) ++dataset.truncated;
@@ -68,7 +68,7 @@ Dataset LoadDataset(const EncodedRows& rows) {
         ++dataset.dropped;
       }
     }
-    next += file.size();
+    next += part;
     dataset.part_sizes.push_back(dataset.examples.size() - before);
   }
   CheckMasks(stats, rows.max_length(), rows.Name());
@@ -81,12 +81,6 @@ StreamedRows::StreamedRows(EncodedRows rows) : rows_(std::move(rows)) {
     stats.push_back(StatsOf(row));
   }
   CheckMasks(stats, rows_.max_length(), rows_.Name());
-}
-
-std::vector<size_t> StreamedRows::parts() const {
-  std::vector<size_t> parts;
-  for (const io::RowFile& file : rows_.files()) parts.push_back(file.size());
-  return parts;
 }
 
 std::vector<Example> StreamedRows::Get(std::span<const size_t> rows) const {

@@ -32,7 +32,7 @@ class StreamedRows final : public ExampleSource {
 
   const EncodedRows& rows() const { return rows_; }
   size_t size() const override { return rows_.size(); }
-  std::vector<size_t> parts() const override;
+  std::vector<size_t> parts() const override { return rows_.parts(); }
   std::vector<Example> Get(std::span<const size_t> rows) const override;
   std::optional<std::vector<ExampleSize>> sizes() const override { return std::nullopt; }
 

@@ -26,22 +26,46 @@ bool HasPrompt(const io::Row& row) {
 EncodedRows::EncodedRows(const std::vector<std::filesystem::path>& files, TextEncoder encoder,
                          int64_t max_length)
     : starts_{0}, encoder_(std::move(encoder)), max_length_(max_length) {
+  std::vector<io::RowFile> opened;
   for (const std::filesystem::path& path : files) {
-    files_.emplace_back(path);
-    if (files_.back().size() == 0) Fail(path.string(), "expected at least one row, got none");
-    starts_.push_back(starts_.back() + files_.back().size());
+    const io::RowFile& file = opened.emplace_back(path);
+    if (file.size() == 0) Fail(path.string(), "expected at least one row, got none");
+    starts_.push_back(starts_.back() + file.size());
   }
+  files_ = std::make_shared<const std::vector<io::RowFile>>(std::move(opened));
+}
+
+EncodedRows EncodedRows::Select(std::vector<size_t> rows) const {
+  SOPHIA_CHECK(!chosen_ && std::ranges::is_sorted(rows));
+  EncodedRows selected = *this;
+  selected.chosen_ = std::move(rows);
+  return selected;
+}
+
+std::vector<size_t> EncodedRows::parts() const {
+  std::vector<size_t> parts;
+  for (size_t i = 0; i + 1 < starts_.size(); ++i) {
+    if (!chosen_) {
+      parts.push_back(starts_[i + 1] - starts_[i]);
+      continue;
+    }
+    const auto begin = std::ranges::lower_bound(*chosen_, starts_[i]);
+    const auto end = std::ranges::lower_bound(*chosen_, starts_[i + 1]);
+    parts.push_back(static_cast<size_t>(end - begin));
+  }
+  return parts;
 }
 
 std::string EncodedRows::Name() const {
-  const std::string first = files_.front().path().string();
-  return files_.size() == 1 ? first : fmt::format("{} and {} more", first, files_.size() - 1);
+  const std::string first = files().front().path().string();
+  return files().size() == 1 ? first : fmt::format("{} and {} more", first, files().size() - 1);
 }
 
 EncodedRows::Place EncodedRows::At(size_t row) const {
+  if (chosen_) row = (*chosen_)[row];
   const auto next = std::ranges::upper_bound(starts_, row);
   const auto file = static_cast<size_t>(next - starts_.begin()) - 1;
-  return {files_[file], row - starts_[file]};
+  return {files()[file], row - starts_[file]};
 }
 
 std::string EncodedRows::Where(size_t row) const {
@@ -92,6 +116,18 @@ std::vector<EncodedRow> EncodedRows::Get(std::span<const size_t> rows) const {
 std::vector<std::filesystem::path> TrainFiles(const std::vector<std::filesystem::path>& data) {
   std::vector<std::filesystem::path> files;
   for (const std::filesystem::path& path : data) files.push_back(io::FindDataFiles(path).train);
+  return files;
+}
+
+std::vector<std::filesystem::path> EvaluationFiles(const std::vector<std::filesystem::path>& given,
+                                                   const std::vector<std::filesystem::path>& data) {
+  std::vector<std::filesystem::path> files;
+  for (const std::filesystem::path& path : given) files.push_back(io::FindEvaluationFile(path));
+  if (!given.empty()) return files;
+  for (const std::filesystem::path& path : data) {
+    const auto valid = io::FindDataFiles(path).valid;
+    if (valid) files.push_back(*valid);
+  }
   return files;
 }
 

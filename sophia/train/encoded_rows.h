@@ -1,6 +1,8 @@
 #pragma once
 
 #include <filesystem>
+#include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -25,8 +27,13 @@ class EncodedRows {
   EncodedRows(const std::vector<std::filesystem::path>& files, TextEncoder encoder,
               int64_t max_length);
 
-  size_t size() const { return starts_.back(); }
-  const std::vector<io::RowFile>& files() const { return files_; }
+  // Some of these rows, which are numbered anew; `rows` in ascending order.
+  EncodedRows Select(std::vector<size_t> rows) const;
+
+  size_t size() const { return chosen_ ? chosen_->size() : starts_.back(); }
+  // How many rows each file gives.
+  std::vector<size_t> parts() const;
+  const std::vector<io::RowFile>& files() const { return *files_; }
   const TextEncoder& encoder() const { return encoder_; }
   int64_t max_length() const { return max_length_; }
   // "a.jsonl and 2 more": the files, for errors about all of them.
@@ -44,13 +51,19 @@ class EncodedRows {
   };
   Place At(size_t row) const;
 
-  std::vector<io::RowFile> files_;
-  std::vector<size_t> starts_;  // rows before each file, then all
+  std::shared_ptr<const std::vector<io::RowFile>> files_;
+  std::vector<size_t> starts_;                 // rows before each file, then all
+  std::optional<std::vector<size_t>> chosen_;  // nullopt: all
   TextEncoder encoder_;
   int64_t max_length_;
 };
 
 // The files of rows to train on: each path, or the train.jsonl of a folder.
 std::vector<std::filesystem::path> TrainFiles(const std::vector<std::filesystem::path>& data);
+
+// The files of rows to evaluate on: each path of `given`, or the valid.jsonl of a folder. Without
+// any given, the valid.jsonl of the folders in `data` that have one.
+std::vector<std::filesystem::path> EvaluationFiles(const std::vector<std::filesystem::path>& given,
+                                                   const std::vector<std::filesystem::path>& data);
 
 }  // namespace sophia::train

@@ -24,14 +24,17 @@ MetricsLog::MetricsLog(std::filesystem::path path, std::string rows)
 MetricsLog::~MetricsLog() { close(fd_); }
 
 bool MetricsLog::Add(const StepMetrics& metrics) {
-  rows_ += Dump(Json{{"step", metrics.step},
-                     {"epoch", metrics.epoch},
-                     {"loss", metrics.loss},
-                     {"grad_norm", metrics.grad_norm},
-                     {"learning_rate", metrics.learning_rate},
-                     {"tokens_per_second", metrics.tokens_per_second()},
-                     {"data_wait_seconds", metrics.data_wait_seconds}}) +
-           "\n";
+  return AddRow({{"step", metrics.step},
+                 {"epoch", metrics.epoch},
+                 {"loss", metrics.loss},
+                 {"grad_norm", metrics.grad_norm},
+                 {"learning_rate", metrics.learning_rate},
+                 {"tokens_per_second", metrics.tokens_per_second()},
+                 {"data_wait_seconds", metrics.data_wait_seconds}});
+}
+
+bool MetricsLog::AddRow(const Json& row) {
+  rows_ += Dump(row) + "\n";
   return Flush();
 }
 

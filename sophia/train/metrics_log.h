@@ -19,6 +19,7 @@ class MetricsLog {
 
   // False when the file does not take the line now.
   bool Add(const StepMetrics& metrics);
+  bool AddRow(const Json& row);
   // Throws Error when lines could not be written.
   void Finish();
 

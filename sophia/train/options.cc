@@ -5,6 +5,25 @@
 #include "sophia/base/error.h"
 
 namespace sophia::train {
+namespace {
+
+// Nothing of what has no part in the run, so that checkpoints of runs without evaluation stay what
+// they are.
+Json EvalJson(const EvalOptions& eval) {
+  Json json = Json::object();
+  if (eval.split > 0) json["eval_split"] = eval.split;
+  if (eval.strategy == EvalStrategy::kNo) return json;
+  json["eval_strategy"] = kEvalStrategyNames[static_cast<size_t>(eval.strategy)];
+  json["eval_steps"] = eval.steps;
+  json["per_device_eval_batch_size"] = eval.batch;
+  json["metric_for_best_model"] = kEvalMetricNames[static_cast<size_t>(eval.metric)];
+  json["greater_is_better"] = eval.greater_is_better;
+  json["early_stopping_patience"] = eval.patience;
+  json["early_stopping_threshold"] = eval.threshold;
+  return json;
+}
+
+}  // namespace
 
 void TrainOptions::Check() const {
   const auto at_least = [](const char* name, auto value, auto lowest) {
@@ -43,39 +62,51 @@ void TrainOptions::Check() const {
     Fail("dtype", "expected f32 or bf16, got {}", Name(dtype));
   }
   lora.Check("lora");
+  at_least("eval_steps", eval.steps, int64_t{1});
+  at_least("per_device_eval_batch_size", eval.batch, int64_t{1});
+  at_least("early_stopping_patience", eval.patience, int64_t{0});
+  at_least("early_stopping_threshold", eval.threshold, 0.0);
+  if (!(eval.split >= 0 && eval.split < 1)) {
+    Fail("eval_split", "expected a value of at least 0 and below 1, got {}", eval.split);
+  }
+  if (eval.split > 0 && !eval.data.empty()) {
+    Fail("eval_split", "expected eval_data or eval_split, got both");
+  }
 }
 
 Json TrainOptions::ToJson() const {
   Json targets;
   std::visit([&](const auto& given) { targets = given; }, lora.targets);
-  return {{"dtype", Name(dtype)},
-          {"quant", quant},
-          {"kernels", kernels ? Name(*kernels) : "auto"},
-          {"lora_r", lora.rank},
-          {"lora_alpha", lora.alpha},
-          {"lora_dropout", lora.dropout},
-          {"lora_target_modules", targets},
-          {"use_rslora", lora.rs_lora},
-          {"optim", kOptimizerNames[static_cast<size_t>(optimizer)]},
-          {"learning_rate", learning_rate},
-          {"lr_scheduler_type", Name(lr_scheduler)},
-          {"warmup_steps", warmup_steps},
-          {"weight_decay", weight_decay},
-          {"max_grad_norm", max_grad_norm},
-          {"adam_beta1", adam.b1},
-          {"adam_beta2", adam.b2},
-          {"adam_epsilon", adam.eps},
-          {"max_steps", max_steps},
-          {"num_train_epochs", num_train_epochs},
-          {"per_device_train_batch_size", batch},
-          {"gradient_accumulation_steps", gradient_accumulation_steps},
-          {"max_length", max_length},
-          {"data_weights", data_weights},
-          {"streaming", streaming},
-          {"packing", packing},
-          {"shuffle", shuffle},
-          {"seed", seed},
-          {"gradient_checkpointing", gradient_checkpointing}};
+  Json json = {{"dtype", Name(dtype)},
+               {"quant", quant},
+               {"kernels", kernels ? Name(*kernels) : "auto"},
+               {"lora_r", lora.rank},
+               {"lora_alpha", lora.alpha},
+               {"lora_dropout", lora.dropout},
+               {"lora_target_modules", targets},
+               {"use_rslora", lora.rs_lora},
+               {"optim", kOptimizerNames[static_cast<size_t>(optimizer)]},
+               {"learning_rate", learning_rate},
+               {"lr_scheduler_type", Name(lr_scheduler)},
+               {"warmup_steps", warmup_steps},
+               {"weight_decay", weight_decay},
+               {"max_grad_norm", max_grad_norm},
+               {"adam_beta1", adam.b1},
+               {"adam_beta2", adam.b2},
+               {"adam_epsilon", adam.eps},
+               {"max_steps", max_steps},
+               {"num_train_epochs", num_train_epochs},
+               {"per_device_train_batch_size", batch},
+               {"gradient_accumulation_steps", gradient_accumulation_steps},
+               {"max_length", max_length},
+               {"data_weights", data_weights},
+               {"streaming", streaming},
+               {"packing", packing},
+               {"shuffle", shuffle},
+               {"seed", seed},
+               {"gradient_checkpointing", gradient_checkpointing}};
+  json.update(EvalJson(eval));
+  return json;
 }
 
 optim::Schedule ScheduleOf(const TrainOptions& options, int64_t total_steps) {

@@ -22,6 +22,29 @@ enum class OptimizerKind : uint8_t { kAdamW, kAdamW8Bit, kSgd };
 inline constexpr std::array<std::string_view, 3> kOptimizerNames = {"adamw_torch", "adamw_8bit",
                                                                     "sgd"};
 
+enum class EvalStrategy : uint8_t { kNo, kSteps, kEpoch };
+enum class EvalMetric : uint8_t { kLoss, kPerplexity };
+// As transformers names them, by kind.
+inline constexpr std::array<std::string_view, 3> kEvalStrategyNames = {"no", "steps", "epoch"};
+inline constexpr std::array<std::string_view, 2> kEvalMetricNames = {"eval_loss",
+                                                                     "eval_perplexity"};
+
+// When a run is evaluated, and on what.
+struct EvalOptions {
+  // Files of rows, or folders with valid.jsonl; empty: the valid.jsonl of folders in the data.
+  std::vector<std::filesystem::path> data = {};
+  double split = 0;  // share of the data's rows that is not trained on but evaluated; 0: none
+  EvalStrategy strategy = EvalStrategy::kNo;  // kSteps and kEpoch also evaluate after the last step
+  bool needs_rows = false;                    // without any it is an error; else strategy is kNo
+  int64_t steps = 500;
+  int64_t batch = 8;                      // sequences
+  EvalMetric metric = EvalMetric::kLoss;  // decides what is best
+  bool greater_is_better = false;
+  bool load_best = false;  // the final adapter is that of the best checkpoint
+  int64_t patience = 0;    // evaluations without an improvement that end the run; 0: never
+  double threshold = 0;    // an improvement is more than this
+};
+
 // What a fine-tuning run is asked to do. Names and meaning follow TRL's SFTConfig and PEFT's
 // LoraConfig.
 struct TrainOptions {
@@ -53,6 +76,7 @@ struct TrainOptions {
   bool shuffle = true;
   bool gradient_checkpointing = false;  // keep layer inputs only and compute the rest again
   uint64_t seed = 42;                   // below 2^32
+  EvalOptions eval = {};
 
   // Throws Error naming the option that is out of range.
   void Check() const;

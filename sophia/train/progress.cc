@@ -62,6 +62,12 @@ void Progress::Show(const StepMetrics& metrics) {
   std::fflush(console_);
 }
 
+void Progress::Note(const std::string& line) {
+  if (console_ == nullptr) return;
+  fmt::print(console_, "{}{}\n", is_terminal_ ? "\r\x1b[K" : "", line);
+  std::fflush(console_);
+}
+
 void Progress::Finish() {
   if (is_terminal_) fmt::print(console_, "\n");
 }

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cstdio>
+#include <string>
 
 #include "sophia/train/run.h"
 
@@ -14,6 +15,8 @@ class Progress {
   Progress(int64_t done, int64_t total_steps, std::FILE* console);
 
   void Show(const StepMetrics& metrics);
+  // A line of its own, above the bar.
+  void Note(const std::string& line);
   void Finish();
 
  private:

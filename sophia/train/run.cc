@@ -60,8 +60,10 @@ TrainingRun::TrainingRun(TrainOptions options, TrainEnvironment environment,
     Fail("max_length", "expected rows of at most the model's {} positions, got {} tokens",
          sizes.max_positions, data_.longest);
   }
+  if (!data_.evaluation) options_.eval.strategy = EvalStrategy::kNo;
   identity_ = {.model_sha256 = Fingerprint(files_),
                .data_sha256 = data_.sha256,
+               .evaluation_sha256 = data_.evaluation_sha256,
                .examples = static_cast<int64_t>(data_.source->size()),
                .options = options_.ToJson()};
   if (checkpoint != nullptr) checkpoint->CheckBelongsTo(identity_);
@@ -88,6 +90,11 @@ void TrainingRun::Compile() {
                        {.name = "train_step",
                         .device = environment_.device(),
                         .cache = environment_.cache ? &*environment_.cache : nullptr}));
+  if (data_.evaluation) {
+    evaluator_.emplace(*data_.evaluation, *plan_,
+                       EvaluatorOptions{.batch = options_.eval.batch, .packing = options_.packing});
+    evaluator_->Compile(environment_.device(), environment_.cache ? &*environment_.cache : nullptr);
+  }
   // Before the weights come; what loading them took goes before the first step.
   ReleaseCompiler(*environment_.client);
 }
@@ -154,6 +161,17 @@ StepMetrics TrainingRun::Step(const Batch& batch) {
   metrics.data_wait_seconds = batch.waited_seconds;
   metrics.seconds = SecondsSince(start);
   return metrics;
+}
+
+EvaluationResult TrainingRun::Evaluate() {
+  SOPHIA_CHECK(evaluator_.has_value());
+  std::vector<pjrt::Buffer*> parameters;
+  for (pjrt::Buffer& buffer : parameters_) parameters.push_back(&buffer);
+  return evaluator_->Run(parameters);
+}
+
+void TrainingRun::LoadAdapter(const std::filesystem::path& folder) {
+  lora::LoadAdapter(folder, plan_->specs(), environment_.device(), parameters_);
 }
 
 RunState TrainingRun::State() const {

@@ -10,6 +10,7 @@
 #include "sophia/runtime/program.h"
 #include "sophia/train/batches.h"
 #include "sophia/train/checkpoint.h"
+#include "sophia/train/evaluator.h"
 #include "sophia/train/options.h"
 #include "sophia/train/step.h"
 #include "sophia/train/training_data.h"
@@ -53,13 +54,19 @@ class TrainingRun {
   const std::vector<nn::ParamSpec>& specs() const { return plan_->specs(); }
   const std::vector<pjrt::Buffer>& parameters() const { return parameters_; }
   double load_seconds() const { return load_seconds_; }
+  // Passes through the data so far.
+  double epochs() const { return loader_->epochs(); }
 
   // The next batch of the data.
   Batch NextBatch() { return loader_->Next(); }
   // One optimiser step on `batch`.
   StepMetrics Step(const Batch& batch);
+  // The loss of the present adapter on the rows to evaluate on, of which there must be some.
+  EvaluationResult Evaluate();
   // The state after the last step.
   RunState State() const;
+  // Replaces the adapter by a folder's.
+  void LoadAdapter(const std::filesystem::path& folder);
   void SaveAdapter(const std::filesystem::path& folder) const;
 
  private:
@@ -78,6 +85,7 @@ class TrainingRun {
   int64_t done_ = 0;
   std::vector<optim::Slot> slots_;
   std::unique_ptr<Program> program_;
+  std::optional<Evaluator> evaluator_;
   std::vector<pjrt::Buffer> parameters_;
   std::vector<pjrt::Buffer> state_;  // optimiser state, then the step
   std::vector<pjrt::Buffer> seed_;   // one buffer

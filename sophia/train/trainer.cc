@@ -11,6 +11,7 @@
 #include "sophia/train/metrics_log.h"
 #include "sophia/train/output_folder.h"
 #include "sophia/train/progress.h"
+#include "sophia/train/run_evaluation.h"
 
 namespace sophia::train {
 namespace {
@@ -24,6 +25,9 @@ void Describe(const TrainingRun& run, const std::optional<Checkpoint>& checkpoin
     (spec.trainable ? trainable : frozen) += spec.parameters();
   }
   fmt::print(console, "data: {}\n", run.data().summary);
+  if (const Dataset* evaluated = run.data().evaluation.get()) {
+    fmt::print(console, "evaluation: {}\n", Summary(*evaluated));
+  }
   fmt::print(console, "model: {} frozen parameters, {} trained ({:.2f} %), loaded in {:.1f} s\n",
              frozen, trainable,
              100.0 * static_cast<double>(trainable) / static_cast<double>(frozen),
@@ -44,13 +48,11 @@ void Describe(const TrainingRun& run, const std::optional<Checkpoint>& checkpoin
 
 // A step that is not finite has spoilt the parameters. What a checkpoint holds was followed by a
 // finite loss and gradient.
-void CheckFinite(const StepMetrics& metrics, CheckpointSaver& saver) {
-  const bool has_loss = std::isfinite(metrics.loss);
-  if (has_loss && std::isfinite(metrics.grad_norm)) return;
-  const double value = has_loss ? metrics.grad_norm : metrics.loss;
+void CheckFinite(std::string_view what, double value, int64_t step, CheckpointSaver& saver) {
+  if (std::isfinite(value)) return;
   const std::optional<std::filesystem::path>& kept = saver.Finish();
-  Fail("train", "expected a finite {} at step {}, got {}{}", has_loss ? "gradient" : "loss",
-       metrics.step, std::isnan(value) ? std::abs(value) : value,
+  Fail("train", "expected a finite {} at step {}, got {}{}", what, step,
+       std::isnan(value) ? std::abs(value) : value,
        kept ? fmt::format("; the last good state is {}", kept->string()) : "");
 }
 
@@ -59,15 +61,13 @@ void Warn(const std::string& text) {
   fmt::print(stderr, "{}sophia: warning: {}\n", isatty(STDERR_FILENO) == 1 ? "\r\x1b[K" : "", text);
 }
 
-// Steps until the end or a signal. `result` gets what the steps say.
-void RunSteps(TrainingRun& run, MetricsLog& log, CheckpointSaver& saver, std::FILE* console,
-              TrainResult& result) {
+// Steps until the end, a signal or patience is lost. `result` gets what the steps say.
+void RunSteps(TrainingRun& run, MetricsLog& log, CheckpointSaver& saver, RunEvaluation& evaluation,
+              std::FILE* console, TrainResult& result) {
   const InterruptGuard interrupt;
   Progress progress(run.done(), run.total_steps(), console);
   bool log_is_behind = false;
-  while (run.done() < run.total_steps() && interrupt.received() == 0) {
-    const StepMetrics metrics = run.Step(run.NextBatch());
-    const bool written = log.Add(metrics);
+  const auto note = [&](bool written) {
     if (!written && !log_is_behind) {
       Warn(
           fmt::format("[{}] expected to write a line, got no space or another fault; the run goes "
@@ -75,17 +75,40 @@ void RunSteps(TrainingRun& run, MetricsLog& log, CheckpointSaver& saver, std::FI
                       log.path().string()));
     }
     log_is_behind = !written;
-    CheckFinite(metrics, saver);
-    saver.AfterStep(log.rows());
+  };
+  const auto is_over = [&] { return run.done() == run.total_steps() || evaluation.should_stop(); };
+  while (!is_over() && interrupt.received() == 0) {
+    const StepMetrics metrics = run.Step(run.NextBatch());
+    note(log.Add(metrics));
+    CheckFinite("loss", metrics.loss, metrics.step, saver);
+    CheckFinite("gradient", metrics.grad_norm, metrics.step, saver);
     progress.Show(metrics);
+    if (const std::optional<EvaluationMetrics> evaluated = evaluation.AfterStep(metrics)) {
+      note(log.AddRow(evaluated->ToJson()));
+      CheckFinite("evaluation loss", evaluated->loss, evaluated->step, saver);
+      progress.Note(evaluated->ToText());
+    }
+    saver.AfterStep(log.rows(), evaluation.best());
     if (result.steps++ == 0) result.first_loss = metrics.loss;
     result.last_loss = metrics.loss;
     result.train_seconds += metrics.seconds;
   }
   progress.Finish();
-  if (run.done() < run.total_steps()) result.signal = interrupt.received();
-  if (result.signal != 0 || saver.saves_at_end()) saver.SaveNow(log.rows());
+  result.best = evaluation.best();
+  result.stopped_early = run.done() < run.total_steps() && evaluation.should_stop();
+  if (!is_over()) result.signal = interrupt.received();
+  if (result.signal != 0 || saver.saves_at_end()) saver.SaveNow(log.rows(), result.best);
   result.checkpoint = saver.Finish();
+}
+
+void LoadBest(const BestModel& best, TrainingRun& run) {
+  if (!best.metric || best.step == run.done()) return;
+  if (std::filesystem::is_directory(best.checkpoint)) {
+    run.LoadAdapter(best.checkpoint);
+  } else {
+    Warn(fmt::format("[{}] expected the best checkpoint, got none; the adapter is the last one",
+                     best.checkpoint.string()));
+  }
 }
 
 }  // namespace
@@ -102,10 +125,15 @@ TrainResult Train(const TrainOptions& options, const TrainEnvironment& environme
   CheckpointSaver saver(run, output, folder.checkpoint(), Warn);
   TrainResult result{.total_steps = run.total_steps(),
                      .compile_seconds = run.program().compile_seconds()};
-  RunSteps(run, log, saver, console, result);
+  const bool saves_best = saver.saves_at_end() || options.eval.load_best;
+  RunEvaluation evaluation(run, saves_best ? output.folder : std::filesystem::path(),
+                           checkpoint ? checkpoint->Best() : BestModel());
+  RunSteps(run, log, saver, evaluation, console, result);
   result.last_step = run.done();
   log.Finish();
-  if (result.signal == 0) run.SaveAdapter(output.folder);
+  if (result.signal != 0) return result;
+  if (options.eval.load_best) LoadBest(result.best, run);
+  run.SaveAdapter(output.folder);
   return result;
 }
 

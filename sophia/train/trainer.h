@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <optional>
 
+#include "sophia/train/best_model.h"
 #include "sophia/train/run.h"
 
 namespace sophia::train {
@@ -19,13 +20,15 @@ struct TrainResult {
   // SIGINT or SIGTERM when it stopped the run before its end; there is no final adapter then.
   int signal = 0;
   std::optional<std::filesystem::path> checkpoint;  // the latest complete one
+  BestModel best;
+  bool stopped_early = false;
 };
 
 // Runs all steps that are left and writes into the output folder: checkpoints, the adapter in
 // PEFT's format and metrics.jsonl, an object a step with step, epoch, loss, grad_norm,
-// learning_rate, tokens_per_second and data_wait_seconds. A signal ends the run after the present
-// step, with a checkpoint. What happens is told on `console` (nullptr: silence), with a progress
-// bar when it is a terminal; warnings go to stderr.
+// learning_rate, tokens_per_second and data_wait_seconds, and one for each evaluation. A signal
+// ends the run after the present step, with a checkpoint. What happens is told on `console`
+// (nullptr: silence), with a progress bar when it is a terminal; warnings go to stderr.
 TrainResult Train(const TrainOptions& options, const TrainEnvironment& environment,
                   const OutputOptions& output, std::FILE* console);
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes every folder of tests/fixtures: make_fixtures.py [PART...]
 
-Parts: tokenizer, weights, quant, jinja, llama, sft, generate, smollm2, chats (default: all, in this order).
+Parts: tokenizer, weights, quant, jinja, llama, sft, evaluation, generate, smollm2, chats (default: all, in this order).
 A second run, also on another processor, writes the same bytes.
 """
 
@@ -15,6 +15,7 @@ os.environ.setdefault("TQDM_DISABLE", "1")
 
 import chat_masks
 import common
+import evaluation
 import generation
 import jinja_fixtures
 import llama_cases
@@ -31,6 +32,7 @@ PARTS = {
     "jinja": jinja_fixtures,
     "llama": llama_cases,
     "sft": sft,
+    "evaluation": evaluation,
     "generate": generation,
     "smollm2": smollm2,
     "chats": chat_masks,

@@ -1,0 +1,128 @@
+#include "sophia/train/evaluator.h"
+
+#include <chrono>
+#include <cmath>
+
+#include "sophia/base/error.h"
+#include "sophia/train/token_losses.h"
+
+namespace sophia::train {
+namespace {
+
+std::vector<std::vector<size_t>> Lay(const Dataset& dataset, const BatchShape& shape) {
+  if (shape.packs) return Pack(*dataset.sizes(), LimitsOf(shape));
+  std::vector<std::vector<size_t>> sequences;
+  for (size_t i = 0; i < dataset.size(); ++i) sequences.push_back({i});
+  return sequences;
+}
+
+}  // namespace
+
+int64_t EvaluationResult::tokens() const {
+  int64_t tokens = 0;
+  for (const RowLoss& row : rows) tokens += row.tokens;
+  return tokens;
+}
+
+double EvaluationResult::loss() const {
+  double sum = 0;
+  for (const RowLoss& row : rows) sum += row.sum;
+  return sum / static_cast<double>(tokens());
+}
+
+double EvaluationResult::perplexity() const { return std::exp(loss()); }
+
+std::unique_ptr<Graph> TraceEvaluation(const models::ModelPlan& plan, const BatchShape& shape) {
+  auto graph = std::make_unique<Graph>();
+  models::BindInputs(*graph, *plan.table);
+  const Shape tokens{DType::kS32, {shape.batch, shape.seq}};
+  const Shape losses{DType::kS32, {shape.loss_positions}};
+  MicroBatch batch{.ids = graph->AddInput(tokens, {.name = "ids"})};
+  if (shape.packs) {
+    batch.segments = graph->AddInput(tokens, {.name = "segments"});
+    batch.places = graph->AddInput(tokens, {.name = "places"});
+  }
+  batch.positions = graph->AddInput(losses, {.name = "positions"});
+  batch.labels = graph->AddInput(losses, {.name = "labels"});
+  const Tracing tracing(*graph);
+  graph->AddOutput(TokenLosses(plan, shape, batch, Remat::Nothing()), {.name = "losses"});
+  return graph;
+}
+
+Evaluator::Evaluator(const Dataset& dataset, const models::ModelPlan& plan,
+                     const EvaluatorOptions& options)
+    : dataset_(dataset), plan_(plan) {
+  SOPHIA_CHECK(dataset.size() > 0);
+  BatchOptions batch{.batch = std::min(options.batch, static_cast<int64_t>(dataset.size())),
+                     .packing = options.packing};
+  shape_ = ShapeFor(dataset, batch);
+  sequences_ = Lay(dataset, shape_);
+  const auto count = static_cast<int64_t>(sequences_.size());
+  if (count >= batch.batch) return;
+  batch.batch = count;
+  shape_ = ShapeFor(dataset, batch);
+  sequences_ = Lay(dataset, shape_);
+}
+
+void Evaluator::Compile(const pjrt::Device& device, const CompileCache* cache) {
+  program_ = Program::Compile(device.client(), *TraceEvaluation(plan_, shape_),
+                              {.name = "evaluation", .device = device, .cache = cache});
+}
+
+EvaluationResult Evaluator::Run(std::span<pjrt::Buffer* const> parameters) const {
+  SOPHIA_CHECK(program_.has_value());
+  const auto start = std::chrono::steady_clock::now();
+  EvaluationResult result;
+  result.rows.resize(dataset_.size());
+  for (size_t first = 0; first < sequences_.size(); first += static_cast<size_t>(shape_.batch)) {
+    AddLosses(first, parameters, result);
+  }
+  result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return result;
+}
+
+// The rows of the batch whose first sequence this is.
+void Evaluator::AddLosses(size_t first, std::span<pjrt::Buffer* const> parameters,
+                          EvaluationResult& result) const {
+  struct Place {
+    size_t example;
+    LossSpan span;
+  };
+  Batch batch = EmptyBatch(shape_);
+  std::vector<Place> places;
+  size_t trained = 0;
+  for (int64_t row = 0; row < shape_.batch; ++row) {
+    const size_t sequence = first + static_cast<size_t>(row);
+    if (sequence == sequences_.size()) break;
+    FillPosition at{.row = row, .trained = trained};
+    for (const size_t example : sequences_[sequence]) {
+      const Example& added = dataset_.examples[example];
+      places.push_back({example, AddExample(added, shape_, at, batch)});
+      result.rows[example].tokens = TrainedTokens(added);
+    }
+    trained = at.trained;
+  }
+
+  const pjrt::Device device = parameters[0]->device();
+  const Dims tokens = {shape_.batch, shape_.seq};
+  const Dims positions = {shape_.loss_positions};
+  std::vector<pjrt::Buffer> data;
+  const auto add = [&](const Dims& dims, const std::vector<int32_t>& values) {
+    data.push_back(pjrt::Buffer::FromHost(device, {DType::kS32, dims}, values));
+  };
+  add(tokens, batch.ids);
+  if (shape_.packs) {
+    add(tokens, batch.segments);
+    add(tokens, batch.places);
+  }
+  add(positions, batch.positions);
+  add(positions, batch.labels);
+  std::vector<pjrt::Buffer*> arguments(parameters.begin(), parameters.end());
+  for (pjrt::Buffer& buffer : data) arguments.push_back(&buffer);
+  const auto losses = program_->Run(arguments)[0].ToVector<float>();
+  for (const auto& [example, span] : places) {
+    for (size_t i = span.begin; i < span.end; ++i) result.rows[example].sum += losses[i];
+  }
+}
+
+}  // namespace sophia::train
