@@ -17,7 +17,7 @@ RANKS = {
     "nn": 4,
     "models": 5, "lora": 5, "optim": 5,
     "train": 6, "generate": 6, "merge": 6,
-    "plan": 7,
+    "plan": 7, "eval": 7,
     "cli": 8,
 }
 # Layers that make program text and never see pjrt or XLA's headers, whatever their rank.

@@ -7,6 +7,7 @@
 #include "sophia/base/error.h"
 #include "sophia/base/strings.h"
 #include "sophia/cli/commands.h"
+#include "sophia/cli/conversation.h"
 #include "sophia/cli/text_model.h"
 
 namespace sophia::cli {
@@ -22,7 +23,7 @@ class Chat {
   // Answers what the user says; a conversation that has become too long says so and stays as it is.
   void Say(const std::string& text) {
     messages_.push_back({{"role", "user"}, {"content", text}});
-    const std::vector<int32_t> ids = model_.PromptIds({messages_, nullptr});
+    const std::vector<int32_t> ids = PromptIds(model_.encoder(), {messages_, nullptr});
     if (static_cast<int64_t>(ids.size()) >= model_.capacity()) {
       messages_.erase(messages_.size() - 1);
       fmt::print("(the conversation has reached {} tokens: /reset starts a new one)\n",

@@ -12,6 +12,8 @@ int RunPreview(const Values& values);
 int RunPlan(const Values& values);
 int RunMerge(const Values& values);
 int RunExport(const Values& values);
+int RunEval(const Values& values);
+int RunCompare(const Values& values);
 int RunGenerate(const Values& values);
 int RunChat(const Values& values);
 int RunTokenize(const Values& values);

@@ -37,6 +37,18 @@ std::string RenderChat(const train::TextEncoder& encoder, const io::ChatRow& cha
                                        {.tools = chat.tools, .add_generation_prompt = prompt});
 }
 
+std::vector<int32_t> PromptIds(const train::TextEncoder& encoder, const io::ChatRow& chat) {
+  const std::string text = RenderChat(encoder, chat, true);
+  return encoder.tokenizer->Encode(text);
+}
+
+std::vector<int32_t> RawIds(const train::TextEncoder& encoder, const std::string& text) {
+  std::vector<int32_t> ids = encoder.tokenizer->Encode(text, {.add_special_tokens = true});
+  const auto eos = encoder.tokenizer->eos_id();
+  if (eos && ids.size() > 1 && ids.back() == *eos) ids.pop_back();
+  return ids;
+}
+
 std::vector<int32_t> IdsFromText(const std::string& text) {
   std::string_view list = Trim(text);
   if (list.starts_with('[') && list.ends_with(']')) list = list.substr(1, list.size() - 2);

@@ -22,6 +22,11 @@ io::ChatRow ReadMessages(const std::filesystem::path& path);
 // Error when the model has no template or the template refuses.
 std::string RenderChat(const train::TextEncoder& encoder, const io::ChatRow& chat, bool prompt);
 
+// The ids of a conversation that waits for an answer. Throws Error without a chat template.
+std::vector<int32_t> PromptIds(const train::TextEncoder& encoder, const io::ChatRow& chat);
+// The ids of a text as it is, to be continued.
+std::vector<int32_t> RawIds(const train::TextEncoder& encoder, const std::string& text);
+
 // "1,2,3", also with spaces or in brackets. Throws UsageError for anything else.
 std::vector<int32_t> IdsFromText(const std::string& text);
 

@@ -36,10 +36,12 @@ std::optional<pallas::Mode> KernelsOf(const Values& values) {
 
 DType DTypeOf(const Values& values) { return *DTypeFromName(values.Text("dtype")); }
 
-LoadedModel::LoadedModel(const Values& values)
+LoadedModel::LoadedModel(const Values& values) : LoadedModel(values, values.Text("adapter")) {}
+
+LoadedModel::LoadedModel(const Values& values, std::filesystem::path adapter)
     : values_(values),
       files_(models::ModelFiles::Open(values.NeedText("model_name_or_path"))),
-      adapter_(values.Text("adapter")),
+      adapter_(std::move(adapter)),
       cache_(CompileCache::Default()) {
   const DType dtype = DTypeOf(values);
   if (adapter_.empty()) {

@@ -41,12 +41,16 @@ class LoadedModel {
  public:
   // Reads configurations only. Throws Error for broken files and an adapter that cannot fit.
   explicit LoadedModel(const Values& values);
+  // With this adapter instead; empty: the base model.
+  LoadedModel(const Values& values, std::filesystem::path adapter);
 
   // Opens the device and puts the weights on it. Throws Error when tensors do not match.
   void Load();
 
   const models::ModelFiles& files() const { return files_; }
   const models::ModelPlan& plan() const { return *plan_; }
+  // After Load().
+  const pjrt::Device& device() const { return opened_->device; }
   const CompileCache* cache() const { return cache_ ? &*cache_ : nullptr; }
   // After Load().
   std::span<pjrt::Buffer* const> parameters() const { return pointers_; }

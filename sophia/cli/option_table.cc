@@ -10,8 +10,10 @@ namespace {
 using enum OptionType;
 
 constexpr uint32_t kTraining = kTrain | kProve | kPlan;
-constexpr uint32_t kRunning = kTrain | kProve | kGenerate | kChat | kLogits;
+constexpr uint32_t kMeasuring = kEval | kCompare;
+constexpr uint32_t kRunning = kTrain | kProve | kGenerate | kChat | kLogits | kMeasuring;
 constexpr uint32_t kTalking = kGenerate | kChat;
+constexpr uint32_t kAnswering = kTalking | kMeasuring;
 
 constexpr std::string_view kModel = "Model and data";
 constexpr std::string_view kResult = "Result";
@@ -57,7 +59,12 @@ constexpr auto kOptions = std::to_array<OptionSpec>({
      "where the adapter, metrics.jsonl and checkpoints go"},
     {kTraining, kModel, "init_adapter", "", kText, "FOLDER", "",
      "start from this PEFT adapter, which also sets the LoRA options"},
-    {kTalking | kLogits | kMerge | kExport, kModel, "adapter", "", kText, "FOLDER", "",
+    {kMeasuring, kModel, "data", "dataset_name eval_data", kTexts, "ROWS.jsonl", "",
+     "rows to measure on: a file, or a folder's valid.jsonl; several when given again"},
+    {kCompare, kModel, "first", "", kText, "ADAPTER", "",
+     "PEFT adapter; alone: against the base model", Range(), true},
+    {kCompare, kModel, "second", "", kText, "OTHER", "", "PEFT adapter", Range(), true},
+    {kTalking | kLogits | kMerge | kExport | kEval, kModel, "adapter", "", kText, "FOLDER", "",
      "PEFT adapter to apply"},
     {kInspect, kModel, "path", "", kText, "PATH", "",
      "model folder, adapter folder, GGUF or safetensors file", Range(), true},
@@ -116,9 +123,9 @@ constexpr auto kOptions = std::to_array<OptionSpec>({
      "sequences a micro-batch", kSize},
     {kTraining, kSteps, "gradient_accumulation_steps", "", kInteger, "N", "1",
      "micro-batches a step", kSize},
-    {kTraining | kPreview, kSteps, "max_length", "max_seq_length", kInteger, "N", "1024",
-     "longer rows are cut to this many tokens", From(2, kLargestSize)},
-    {kTraining, kSteps, "packing", "sample_packing", kFlag, "", "true",
+    {kTraining | kPreview | kMeasuring, kSteps, "max_length", "max_seq_length", kInteger, "N",
+     "1024", "longer rows are cut to this many tokens", From(2, kLargestSize)},
+    {kTraining | kMeasuring, kSteps, "packing", "sample_packing", kFlag, "", "true",
      "fill sequences with several rows, which do not see each other"},
     {kTraining, kSteps, "shuffle", "", kFlag, "", "true",
      "deal out the rows in another order each epoch"},
@@ -165,6 +172,16 @@ constexpr auto kOptions = std::to_array<OptionSpec>({
     {kTrain, kEvaluation, "early_stopping_threshold", "", kNumber, "X", "0",
      "what is not more than this is no improvement", AtLeast(0)},
 
+    {kMeasuring, kEvaluation, "exact_match", "", kFlag, "", "false",
+     "answer every row, and count the answers that are as expected"},
+    {kEval, kEvaluation, "before_after", "", kFlag, "", "false",
+     "measure the base model as well, and show answers of both"},
+    {kMeasuring, kEvaluation, "samples", "", kInteger, "N", "3",
+     "rows to show: of eval --before-after the first, of compare those that differ most",
+     From(0, kLargestSize)},
+    {kMeasuring, kEvaluation, "per_device_eval_batch_size", "batch_size", kInteger, "N", "8",
+     "sequences evaluated together", kSize},
+
     {kPreview, kInput, "rows", "", kInteger, "N", "3", "rows to print", From(0, kLargestSize)},
     {kGenerate, kInput, "prompt", "", kText, "TEXT", "", "one turn of the user"},
     {kTalking, kInput, "system", "", kText, "TEXT", "", "what the conversation starts with"},
@@ -188,24 +205,25 @@ constexpr auto kOptions = std::to_array<OptionSpec>({
      "its integer tensor ids [B, S]"},
     {kLogits, kInput, "out", "output", kText, "FILE.safetensors", "", "gets logits, f32 [B, S, V]"},
 
-    {kTalking, kSampling, "max_new_tokens", "", kInteger, "N", "256", "end after this many", kSize},
-    {kTalking, kSampling, "temperature", "", kNumber, "X", "0", "0: the most likely token",
+    {kAnswering, kSampling, "max_new_tokens", "", kInteger, "N", "256", "end after this many",
+     kSize},
+    {kAnswering, kSampling, "temperature", "", kNumber, "X", "0", "0: the most likely token",
      AtLeast(0)},
-    {kTalking, kSampling, "top_k", "", kInteger, "N", "0", "of the k most likely; 0: all",
+    {kAnswering, kSampling, "top_k", "", kInteger, "N", "0", "of the k most likely; 0: all",
      AtLeast(0)},
-    {kTalking, kSampling, "top_p", "", kNumber, "X", "1", "of the most likely that reach p",
+    {kAnswering, kSampling, "top_p", "", kNumber, "X", "1", "of the most likely that reach p",
      kShareAboveNone},
-    {kTalking, kSampling, "seed", "", kInteger, "N", "42", "same seed, same text", kSeed},
+    {kAnswering, kSampling, "seed", "", kInteger, "N", "42", "same seed, same text", kSeed},
     {kGenerate, kSampling, "per_device_eval_batch_size", "batch_size", kInteger, "N", "8",
      "rows of --data answered together", kSize},
     {kChat, kSampling, "max_length", "max_seq_length", kInteger, "N", "2048",
      "tokens that the conversation may have", From(2, kLargestSize)},
 
-    {kTraining | kTalking, kMachine, "dtype", "torch_dtype", kText, "f32|bf16|float32|bfloat16",
+    {kTraining | kAnswering, kMachine, "dtype", "torch_dtype", kText, "f32|bf16|float32|bfloat16",
      "bf16", "of the base model; adapters are f32"},
     {kLogits, kMachine, "dtype", "torch_dtype", kText, "f32|bf16|float32|bfloat16", "f32",
      "of the base model; adapters are f32"},
-    {kTraining, kMachine, "quant", "", kText, kQuants, "auto", kQuantHelp},
+    {kTraining | kMeasuring, kMachine, "quant", "", kText, kQuants, "auto", kQuantHelp},
     {kTalking | kLogits, kMachine, "quant", "", kText, kQuants, "none", kQuantHelp},
     {kRunning, kMachine, "device", "", kText, "cpu|tpu|cuda[:N]", "cpu",
      "where to run; tpu:1 is the second TPU of those that `sophia doctor` lists"},
@@ -221,6 +239,7 @@ constexpr auto kOptions = std::to_array<OptionSpec>({
      "cpu, or a TPU by chip and sizes, such as v5e:1x1 or v5p:2x2x1"},
     {kPlan, kPlanning, "confirm", "", kFlag, "", "true",
      "compile to the end; --no-confirm stops at the compiler's early check of memory"},
+    {kMeasuring, kMachine, "json", "", kFlag, "", "false", "print one JSON object"},
     {kPlan | kKernels, kPlanning, "json", "", kFlag, "", "false", "print one JSON object"},
 });
 

@@ -35,6 +35,8 @@ enum Command : uint32_t {
   kExport = 1024,
   kKernels = 2048,
   kPreview = 4096,
+  kEval = 8192,
+  kCompare = 16384,
 };
 
 enum class OptionType : uint8_t {

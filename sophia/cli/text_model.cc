@@ -4,7 +4,6 @@
 
 #include "sophia/base/error.h"
 #include "sophia/base/rounding.h"
-#include "sophia/cli/conversation.h"
 
 namespace sophia::cli {
 namespace {
@@ -15,22 +14,20 @@ constexpr int64_t kCapacityStep = 64;
 }  // namespace
 
 TextModel::TextModel(const Values& values, Tokens tokens) : values_(values), model_(values) {
+  OpenEncoder(tokens);
+}
+
+TextModel::TextModel(const Values& values, std::filesystem::path adapter)
+    : values_(values), model_(values, std::move(adapter)) {
+  OpenEncoder(Tokens::kIdsOnly);
+}
+
+void TextModel::OpenEncoder(Tokens tokens) {
   const int64_t vocab = model_.plan().model->sizes().vocab;
   const models::ModelFiles& files = model_.files();
   if (tokens == Tokens::kText || files.HasTokenizer()) {
     encoder_ = train::TextEncoder::ForTokenizer(files.LoadTokenizer(), vocab);
   }
-}
-
-std::vector<int32_t> TextModel::PromptIds(const io::ChatRow& chat) const {
-  return encoder_.tokenizer->Encode(RenderChat(encoder_, chat, true));
-}
-
-std::vector<int32_t> TextModel::RawIds(const std::string& text) const {
-  std::vector<int32_t> ids = encoder_.tokenizer->Encode(text, {.add_special_tokens = true});
-  const auto eos = encoder_.tokenizer->eos_id();
-  if (eos && ids.size() > 1 && ids.back() == *eos) ids.pop_back();
-  return ids;
 }
 
 void TextModel::Load(const LoadOptions& options) {

@@ -19,12 +19,11 @@ class TextModel {
 
   // Reads configurations and the tokenizer, which kIdsOnly does without if there is none.
   explicit TextModel(const Values& values, Tokens tokens = Tokens::kText);
+  // With this adapter instead of --adapter; empty: the base model. kIdsOnly.
+  TextModel(const Values& values, std::filesystem::path adapter);
 
-  // The ids of a conversation that waits for an answer. Throws Error without a chat template.
-  std::vector<int32_t> PromptIds(const io::ChatRow& chat) const;
-  // The ids of a text as it is.
-  std::vector<int32_t> RawIds(const std::string& text) const;
-
+  const train::TextEncoder& encoder() const { return encoder_; }
+  const LoadedModel& model() const { return model_; }
   int64_t max_positions() const { return model_.plan().model->sizes().max_positions; }
 
   struct LoadOptions {
@@ -33,8 +32,9 @@ class TextModel {
     // Tokens of the longest prompt with its answer; 0: longest_prompt and max_new_tokens.
     int64_t capacity = 0;
   };
-  // Puts the weights on the device. Throws Error when prompt and answer exceed the model's
-  // positions.
+  // Puts the weights on the device, for models that are not to answer.
+  void LoadWeights() { model_.Load(); }
+  // The same for models that are. Throws Error when prompt and answer exceed the model's positions.
   void Load(const LoadOptions& options);
   // After Load().
   int64_t capacity() const { return capacity_; }
@@ -46,6 +46,7 @@ class TextModel {
   std::vector<int32_t> Continue(const std::vector<int32_t>& prompt);
 
  private:
+  void OpenEncoder(Tokens tokens);
   generate::GenerateOptions Options() const;
 
   const Values& values_;

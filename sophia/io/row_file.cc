@@ -147,12 +147,15 @@ std::string RowFile::Where(size_t row) const {
   return fmt::format("{}{}{}", path().string(), is_array_ ? ", row " : ":", rows_[row].number);
 }
 
-Row RowFile::Get(size_t row) const {
+Json RowFile::Read(size_t row) const {
   std::string text(rows_[row].length, '\0');
   file_.Read(rows_[row].begin, text);
-  const std::string where = Where(row);
-  return ParseRow(ParseJson(text, where), where);
+  return ParseJson(text, Where(row));
 }
+
+Row RowFile::Get(size_t row) const { return ParseRow(Read(row), Where(row)); }
+
+Row RowFile::GetPrompt(size_t row) const { return ParsePromptRow(Read(row), Where(row)); }
 
 std::vector<Row> ReadRows(const fs::path& path) {
   const RowFile file(path);

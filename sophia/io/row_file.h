@@ -67,8 +67,12 @@ class RowFile {
   std::string Where(size_t row) const;
   // Throws Error naming Where(row).
   Row Get(size_t row) const;
+  // By ParsePromptRow.
+  Row GetPrompt(size_t row) const;
 
  private:
+  Json Read(size_t row) const;
+
   RandomAccessFile file_;
   std::vector<RowPlace> rows_;
   bool is_array_ = false;

@@ -117,8 +117,9 @@ ChatRow ShareGptRow(const Json& json, std::string_view where) {
   return {std::move(messages), Tools(json, where)};
 }
 
-// The instruction and its input become one user turn; `history` holds earlier [question, answer]s.
-ChatRow AlpacaRow(const Json& json, std::string_view where) {
+// All but the answer. The instruction and its input become one user turn; `history` holds earlier
+// [question, answer]s.
+ChatRow AlpacaPrompt(const Json& json, std::string_view where) {
   Json messages = Json::array();
   const std::string system = FindOr<std::string>(json, "system", "", where);
   if (!system.empty()) messages.push_back(Message("system", system));
@@ -138,8 +139,13 @@ ChatRow AlpacaRow(const Json& json, std::string_view where) {
   const std::string input = FindOr<std::string>(json, "input", "", where);
   if (!input.empty()) question += '\n' + input;
   messages.push_back(Message("user", std::move(question)));
-  messages.push_back(Message("assistant", Text(json, "output", where)));
   return {std::move(messages), nullptr};
+}
+
+ChatRow AlpacaRow(const Json& json, std::string_view where) {
+  ChatRow row = AlpacaPrompt(json, where);
+  row.messages.push_back(Message("assistant", Text(json, "output", where)));
+  return row;
 }
 
 PromptCompletionRow PromptRow(const Json& json, std::string_view where) {
@@ -238,6 +244,24 @@ Row ParseRow(const Json& json, std::string_view where) {
     }
   }
   Fail(where, "expected a row with the keys {}; got {}", kForms, Keys(json));
+}
+
+Row ParsePromptRow(const Json& json, std::string_view where) {
+  if (!json.is_object()) return ParseRow(json, where);
+  const bool is_other = Has(json, "messages") || Has(json, "conversations") ||
+                        Has(json, "chosen") || Has(json, "segments") || Has(json, "input_ids") ||
+                        Has(json, "text");
+  if (is_other) return ParseRow(json, where);
+  if (Has(json, "prompt") && !Has(json, "completion")) {
+    const Json& prompt = json["prompt"];
+    if (!prompt.is_string()) CheckMessages(prompt, "prompt", where);
+    return PromptCompletionRow{prompt, nullptr, Tools(json, where)};
+  }
+  if (Has(json, "instruction") && !Has(json, "output")) return AlpacaPrompt(json, where);
+  if (Has(json, "question") && !Has(json, "answer")) {
+    return ChatRow{Json::array({Message("user", Text(json, "question", where))}), nullptr};
+  }
+  return ParseRow(json, where);
 }
 
 }  // namespace sophia::io

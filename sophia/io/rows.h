@@ -19,7 +19,7 @@ struct ChatRow {
   Json tools;     // list of JSON schemas, or null
 };
 
-// Both are strings or both are message lists.
+// Both are strings or both are message lists; of ParsePromptRow, `completion` may be null.
 struct PromptCompletionRow {
   Json prompt;
   Json completion;
@@ -48,5 +48,9 @@ using Row = std::variant<TextRow, ChatRow, PromptCompletionRow, TokensRow, Segme
 // Detects the form of a row by its keys; further keys are ignored. Throws Error naming `where`, the
 // keys found and the forms accepted, and for rows of preferences what they would need.
 Row ParseRow(const Json& json, std::string_view where);
+
+// The same for a row that is to be answered: the answer may be missing. Then a conversation ends
+// before it, and a `completion` is null.
+Row ParsePromptRow(const Json& json, std::string_view where);
 
 }  // namespace sophia::io

@@ -139,5 +139,25 @@ TEST(Rows, RejectsWhatIsNoRow) {
   EXPECT_THAT(ErrorOf(R"({"input_ids": [1], "attention_mask": [2]})"), HasSubstr("0 or 1, got 2"));
 }
 
+TEST(PromptRowsTest, TheAnswerMayBeMissing) {
+  const auto messages = [](const Json& row) {
+    return std::get<ChatRow>(ParsePromptRow(row, "row")).messages;
+  };
+  const Json question = Json::array({{{"role", "user"}, {"content", "Why?"}}});
+  EXPECT_EQ(messages({{"question", "Why?"}}), question);
+  EXPECT_EQ(messages({{"instruction", "Why?"}, {"output", nullptr}}), question);
+  EXPECT_EQ(messages({{"messages", question}}), question);
+  EXPECT_EQ(messages({{"question", "Why?"}, {"answer", "So."}}).size(), 2u);
+  for (const Json& prompt : {Json("Why?"), question}) {
+    const auto row = std::get<PromptCompletionRow>(ParsePromptRow({{"prompt", prompt}}, "row"));
+    EXPECT_EQ(row.prompt, prompt);
+    EXPECT_TRUE(row.completion.is_null());
+    EXPECT_THROW(ParseRow({{"prompt", prompt}}, "row"), Error);
+  }
+  EXPECT_THROW(ParsePromptRow({{"prompt", 3}}, "row"), Error);
+  EXPECT_THROW(ParsePromptRow({{"answer", "So."}}, "row"), Error);
+  EXPECT_THROW(ParsePromptRow("Why?", "row"), Error);
+}
+
 }  // namespace
 }  // namespace sophia::io

@@ -58,15 +58,18 @@ Dataset LoadDataset(const EncodedRows& rows) {
   size_t next = 0;
   for (const size_t part : rows.parts()) {
     const size_t before = dataset.examples.size();
+    size_t number = next;
     for (EncodedRow& row : rows.Get(Numbers(next, next + part))) {
       stats.push_back(StatsOf(row));
       dataset.unlearnt_turns += row.example.unlearnt_turns;
       if (stats.back().is_truncated()) ++dataset.truncated;
       if (stats.back().trained > 0) {
         dataset.examples.push_back(std::move(row.example));
+        dataset.rows.push_back(number);
       } else {
         ++dataset.dropped;
       }
+      ++number;
     }
     next += part;
     dataset.part_sizes.push_back(dataset.examples.size() - before);

@@ -73,6 +73,11 @@ std::string EncodedRows::Where(size_t row) const {
   return place.file.Where(place.row);
 }
 
+io::Row EncodedRows::Content(size_t row) const {
+  const Place place = At(row);
+  return place.file.Get(place.row);
+}
+
 EncodedRow EncodedRows::Get(size_t row) const {
   const Place place = At(row);
   const io::Row content = place.file.Get(place.row);

@@ -40,6 +40,7 @@ class EncodedRows {
   std::string Name() const;
   // The place of a row, as "a.jsonl:3".
   std::string Where(size_t row) const;
+  io::Row Content(size_t row) const;
   EncodedRow Get(size_t row) const;
   // Some rows, encoded by this machine's cores. The first error in their order is thrown.
   std::vector<EncodedRow> Get(std::span<const size_t> rows) const;

@@ -11,7 +11,7 @@ from cli_support import (FIXTURES, GQA, PROGRAM, ROOT, ROWS, complaint, output, 
                          write_rows)
 from safetensors.numpy import load_file
 
-SUBCOMMANDS = ["train", "generate", "chat", "preview", "tokenize", "logits", "inspect", "doctor",
+SUBCOMMANDS = ["train", "generate", "chat", "eval", "compare", "preview", "tokenize", "logits", "inspect", "doctor",
                "prove", "plan", "merge", "export", "kernels"]
 
 
@@ -180,6 +180,21 @@ def test_batch_mode_writes_predictions_and_counts(tmp_path, chatty):
     assert predictions[1]["generated"] == alone
     rows[1]["messages"][1]["content"] = alone
     assert "1 of 3" in output(*common, "--data", write_rows(data, *rows), "--exact-match")
+
+
+def test_batch_mode_needs_answers_only_to_compare(tmp_path, chatty):
+    question = [{"role": "user", "content": "one"}]
+    rows = [{"messages": question}, {"question": "one"}, {"prompt": question}, {"instruction": "one"},
+            {"messages": [*question, {"role": "assistant", "content": "x"}]}, {"prompt": "u:one<e>a:"}]
+    data, out = write_rows(tmp_path / "rows.jsonl", *rows), tmp_path / "predictions.jsonl"
+    common = ["generate", "--model", chatty, "--max-new-tokens", 8, "--dtype", "f32", "--data", data]
+    output(*common, "--out", out)
+    predictions = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [one["expected"] for one in predictions] == [None, None, None, None, "x", None]
+    assert [one["prompt"] for one in predictions] == [question] * 5 + ["u:one<e>a:"]
+    assert len({one["generated"] for one in predictions}) == 1
+    assert complaint(1, *common, "--exact-match") == (
+        f"[{data}:1] expected an answer in text to compare with, got none")
 
 
 def test_chat_remembers_until_reset(chatty):

@@ -1,0 +1,144 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "sophia/base/error.h"
+#include "sophia/cli/commands.h"
+#include "sophia/cli/tasks.h"
+#include "sophia/eval/report.h"
+#include "sophia/train/setup.h"
+
+namespace sophia::cli {
+namespace {
+
+// The rows of --data, and those of them that are answered.
+struct Rows {
+  std::vector<std::string> files;
+  train::Dataset dataset;
+  std::vector<eval::EvaluatedRow> evaluated;  // of the dataset's examples
+  std::vector<size_t> answered;
+  std::vector<Task> tasks;  // of `answered`
+};
+
+train::EncodedRows OpenRows(const Values& values, const std::vector<std::string>& data) {
+  const auto files = models::ModelFiles::OpenConfig(values.NeedText("model_name_or_path"));
+  const models::ModelPlan plan(files.config(), files.config_name(),
+                               std::make_unique<nn::ParamPolicy>(DType::kBF16));
+  const models::ModelSizes& sizes = plan.model->sizes();
+  train::EncodedRows rows(train::EvaluationFiles({data.begin(), data.end()}, {}),
+                          train::EncoderFor(files, sizes.vocab),
+                          std::min(values.Integer("max_length"), sizes.max_positions));
+  return rows;
+}
+
+// All rows are answered, or the first `samples` that can be.
+Rows ReadRows(const Values& values, size_t samples) {
+  const bool answers_all = values.Flag("exact_match");
+  const train::EncodedRows encoded = OpenRows(values, values.NeedTexts("data"));
+  Rows rows{.dataset = train::LoadDataset(encoded)};
+  for (const io::RowFile& file : encoded.files()) rows.files.push_back(file.path().string());
+  for (size_t i = 0; i < rows.dataset.size(); ++i) {
+    const size_t row = rows.dataset.rows[i];
+    eval::EvaluatedRow& evaluated = rows.evaluated.emplace_back();
+    evaluated.where = encoded.Where(row);
+    if (!answers_all && rows.answered.size() == samples) continue;
+    std::optional<Task> task = FindTask(encoded.Content(row), encoded.encoder(), evaluated.where);
+    if (answers_all && !(task && task->expected)) {
+      Fail(evaluated.where, "expected a question and an answer in text to compare with, got {}",
+           task ? "no answer" : "neither");
+    }
+    if (!task) continue;
+    evaluated.prompt = task->prompt;
+    evaluated.expected = task->expected;
+    rows.answered.push_back(i);
+    rows.tasks.push_back(std::move(*task));
+  }
+  return rows;
+}
+
+void CheckFinite(const train::EvaluationResult& result, const Rows& rows) {
+  for (size_t i = 0; i < result.rows.size(); ++i) {
+    const double sum = result.rows[i].sum;
+    if (std::isfinite(sum)) continue;
+    Fail(rows.evaluated[i].where, "expected a finite loss, got {}",
+         std::isnan(sum) ? std::abs(sum) : sum);
+  }
+}
+
+// Loads the base model with `adapter`, if it is not empty, and evaluates it.
+eval::Outcome Evaluate(const Values& values, std::string label, const std::string& adapter,
+                       const Rows& rows) {
+  TextModel model(values, adapter);
+  const int64_t batch = values.Integer("per_device_eval_batch_size");
+  const auto at_once = std::min(batch, static_cast<int64_t>(rows.tasks.size()));
+  if (rows.tasks.empty()) {
+    model.LoadWeights();
+  } else {
+    model.Load({.batch = at_once, .longest_prompt = LongestPrompt(rows.tasks)});
+  }
+  const LoadedModel& loaded = model.model();
+  train::Evaluator evaluator(rows.dataset, loaded.plan(),
+                             {.batch = batch, .packing = values.Flag("packing")});
+  evaluator.Compile(loaded.device(), loaded.cache());
+  eval::Outcome outcome{
+      .label = std::move(label), .adapter = adapter, .losses = evaluator.Run(loaded.parameters())};
+  CheckFinite(outcome.losses, rows);
+  outcome.answers.resize(rows.dataset.size());
+  AnswerTasks(rows.tasks, at_once, model, [&](size_t i, const std::string& answer) {
+    outcome.answers[rows.answered[i]] = {answer, IsExpected(rows.tasks[i], answer)};
+  });
+  return outcome;
+}
+
+eval::Report ReportOn(const Values& values, const Rows& rows) {
+  return {.model = values.Text("model_name_or_path"),
+          .data = rows.files,
+          .summary = train::Summary(rows.dataset),
+          .rows = rows.evaluated,
+          .counts_matches = values.Flag("exact_match")};
+}
+
+void Print(const Values& values, const eval::Report& report) {
+  fmt::print("{}",
+             values.Flag("json") ? Dump(eval::ToJson(report), 2) + "\n" : eval::ToText(report));
+}
+
+}  // namespace
+
+int RunEval(const Values& values) {
+  const std::string adapter = values.Text("adapter");
+  const bool compares = values.Flag("before_after");
+  if (compares && adapter.empty()) {
+    throw UsageError("expected --adapter beside --before-after, got none");
+  }
+  const auto samples = static_cast<size_t>(values.Integer("samples"));
+  const Rows rows = ReadRows(values, compares ? samples : 0);
+  eval::Report report = ReportOn(values, rows);
+  if (!compares) {
+    report.outcomes.push_back(Evaluate(values, "", adapter, rows));
+  } else {
+    report.outcomes.push_back(Evaluate(values, "before", "", rows));
+    report.outcomes.push_back(Evaluate(values, "after", adapter, rows));
+    report.samples = rows.answered;
+    report.samples.resize(std::min(rows.answered.size(), samples));
+  }
+  Print(values, report);
+  return 0;
+}
+
+int RunCompare(const Values& values) {
+  const std::string first = values.NeedText("first");
+  const std::string second = values.Text("second");
+  const Rows rows = ReadRows(values, 0);
+  eval::Report report = ReportOn(values, rows);
+  report.outcomes.push_back(Evaluate(values, "a", second.empty() ? "" : first, rows));
+  report.outcomes.push_back(Evaluate(values, "b", second.empty() ? first : second, rows));
+  report.samples = eval::MostDifferent(report.outcomes[0], report.outcomes[1],
+                                       static_cast<size_t>(values.Integer("samples")));
+  Print(values, report);
+  return 0;
+}
+
+}  // namespace sophia::cli
