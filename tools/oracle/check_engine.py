@@ -105,10 +105,14 @@ def check_continued(engine, run):
 
 def check_new(engine, case):
     base, options = case
-    engine.train(base, "sft/rows.jsonl", "--max-steps", 10, "--learning-rate", 0.02, *options)
+    engine.train(base, "sft/rows.jsonl", "--max-steps", 10, "--learning-rate", 0.02, "--eval-split", 0.2,
+                 "--eval-steps", 5, *options)
     state = TrainerState.load_from_json(engine.adapter / "checkpoint-10" / "trainer_state.json")
-    if (state.global_step, len(state.log_history)) != (10, 10):
-        raise SystemExit(f"trainer_state.json: expected 10 steps, got {state}")
+    evaluations = [row["eval_loss"] for row in state.log_history if "eval_loss" in row]
+    if (state.global_step, len(state.log_history), len(evaluations)) != (10, 12, 2):
+        raise SystemExit(f"trainer_state.json: expected 10 steps and 2 evaluations, got {state}")
+    if state.best_metric != min(evaluations):
+        raise SystemExit(f"trainer_state.json: expected the best of {evaluations}, got {state.best_metric}")
     return engine.compare(base)
 
 
