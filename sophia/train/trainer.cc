@@ -76,7 +76,7 @@ void RunSteps(TrainingRun& run, MetricsLog& log, CheckpointSaver& saver, RunEval
     }
     log_is_behind = !written;
   };
-  const auto is_over = [&] { return run.done() == run.total_steps() || evaluation.should_stop(); };
+  const auto is_over = [&] { return run.done() >= run.total_steps() || evaluation.should_stop(); };
   while (!is_over() && interrupt.received() == 0) {
     const StepMetrics metrics = run.Step(run.NextBatch());
     note(log.Add(metrics));
@@ -99,6 +99,15 @@ void RunSteps(TrainingRun& run, MetricsLog& log, CheckpointSaver& saver, RunEval
   if (!is_over()) result.signal = interrupt.received();
   if (result.signal != 0 || saver.saves_at_end()) saver.SaveNow(log.rows(), result.best);
   result.checkpoint = saver.Finish();
+}
+
+// An output folder that was moved has its best checkpoint in the new place.
+BestModel BestSoFar(const std::optional<Checkpoint>& checkpoint, const std::filesystem::path& out) {
+  if (!checkpoint) return {};
+  BestModel best = checkpoint->Best();
+  const std::filesystem::path here = CheckpointAt(out, best.step).path;
+  if (!best.checkpoint.empty() && std::filesystem::is_directory(here)) best.checkpoint = here;
+  return best;
 }
 
 void LoadBest(const BestModel& best, TrainingRun& run) {
@@ -127,7 +136,7 @@ TrainResult Train(const TrainOptions& options, const TrainEnvironment& environme
                      .compile_seconds = run.program().compile_seconds()};
   const bool saves_best = saver.saves_at_end() || options.eval.load_best;
   RunEvaluation evaluation(run, saves_best ? output.folder : std::filesystem::path(),
-                           checkpoint ? checkpoint->Best() : BestModel());
+                           BestSoFar(checkpoint, output.folder));
   RunSteps(run, log, saver, evaluation, console, result);
   result.last_step = run.done();
   log.Finish();
