@@ -8,6 +8,7 @@
 #include "sophia/lora/peft.h"
 #include "sophia/models/kernel_choice.h"
 #include "sophia/models/weights.h"
+#include "sophia/nn/loss.h"
 #include "sophia/pjrt/test_support.h"
 #include "sophia/train/run.h"
 #include "sophia/train/setup.h"
@@ -32,11 +33,17 @@ class Model {
     for (pjrt::Buffer& buffer : parameters_) pointers_.push_back(&buffer);
   }
 
-  EvaluationResult Evaluate(const EvaluatorOptions& options) {
-    const Dataset dataset = LoadDataset({{kFixtures / "sft/rows.jsonl"}, {.vocab = 128}, 32});
+  EvaluationResult Evaluate(const EvaluatorOptions& options, const Dataset& dataset = Rows()) {
     Evaluator evaluator(dataset, *plan_, options);
+    shape_ = evaluator.shape();
     evaluator.Compile(device_, nullptr);
     return evaluator.Run(pointers_);
+  }
+  // Of the last evaluation.
+  const BatchShape& shape() const { return shape_; }
+
+  static Dataset Rows() {
+    return LoadDataset({{kFixtures / "sft/rows.jsonl"}, {.vocab = 128}, 32});
   }
 
  private:
@@ -45,6 +52,7 @@ class Model {
   std::unique_ptr<models::ModelPlan> plan_;
   std::vector<pjrt::Buffer> parameters_;
   std::vector<pjrt::Buffer*> pointers_;
+  BatchShape shape_;
 };
 
 class EvaluationParityTest : public ::testing::TestWithParam<Json> {};
@@ -89,6 +97,24 @@ INSTANTIATE_TEST_SUITE_P(Adapters, EvaluationParityTest, ::testing::ValuesIn(Cas
                            const std::filesystem::path path = adapter.get<std::string>();
                            return path.filename().string();
                          });
+
+// Packed, and only few positions have a loss.
+TEST(EvaluationShapesTest, GatheredPositionsHaveTheLossesOfRowsAlone) {
+  Dataset answers = Model::Rows();
+  for (Example& example : answers.examples) {
+    for (size_t i = 0; i + 3 < example.labels.size(); ++i) example.labels[i] = nn::kIgnoredLabel;
+  }
+  Model model = ModelOf(Cases()[1], std::nullopt);
+  const EvaluationResult packed = model.Evaluate({.batch = 3}, answers);
+  EXPECT_TRUE(model.shape().packs && model.shape().gathers());
+  const EvaluationResult alone = model.Evaluate({.batch = 1, .packing = false}, answers);
+  ASSERT_EQ(packed.rows.size(), alone.rows.size());
+  for (size_t i = 0; i < alone.rows.size(); ++i) {
+    EXPECT_LE(alone.rows[i].tokens, 3);
+    EXPECT_EQ(packed.rows[i].tokens, alone.rows[i].tokens);
+    EXPECT_NEAR(packed.rows[i].sum, alone.rows[i].sum, 1e-5) << "row " << i;
+  }
+}
 
 TEST(EvaluationKernelsTest, InterpretedMatchTorchAndPeft) {
   const Json expected = Cases()[1];
