@@ -49,6 +49,9 @@ TEST(StringsTest, SplitsJoinsAndTrims) {
   EXPECT_EQ(Trim(" \t a b\n"), "a b");
   EXPECT_EQ(ReplaceAll("aXbX", "X", "yy"), "ayybyy");
   EXPECT_EQ(HumanBytes(1234567), "1.23 MB");
+  EXPECT_EQ(HumanBytes(999), "999 B");
+  EXPECT_EQ(HumanBytes(999'600'000), "1 GB");
+  EXPECT_EQ(HumanCount(2.5e12) + "FLOP/s", "2.5 TFLOP/s");
 }
 
 TEST(StringsTest, SuggestsOnlyCloseWords) {

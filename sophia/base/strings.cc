@@ -87,14 +87,19 @@ std::string Base64(std::string_view bytes) {
   return text;
 }
 
-std::string HumanBytes(double bytes) {
-  constexpr std::array<std::string_view, 5> kUnits = {"B", "kB", "MB", "GB", "TB"};
-  size_t unit = 0;
-  while (bytes >= 1000 && unit + 1 < kUnits.size()) {
-    bytes /= 1000;
-    ++unit;
+std::string HumanCount(double count) {
+  constexpr std::array<std::string_view, 6> kPrefixes = {"", "k", "M", "G", "T", "P"};
+  // From here on three digits show the next unit.
+  constexpr double kNextUnit = 999.5;
+  size_t prefix = 0;
+  while (count >= kNextUnit && prefix + 1 < kPrefixes.size()) {
+    count /= 1000;
+    ++prefix;
   }
-  return unit == 0 ? fmt::format("{:.0f} B", bytes) : fmt::format("{:.3g} {}", bytes, kUnits[unit]);
+  return prefix == 0 ? fmt::format("{:.0f} ", count)
+                     : fmt::format("{:.3g} {}", count, kPrefixes[prefix]);
 }
+
+std::string HumanBytes(double bytes) { return HumanCount(bytes) + "B"; }
 
 }  // namespace sophia

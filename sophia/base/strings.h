@@ -24,5 +24,7 @@ std::string Base64(std::string_view bytes);
 
 // 1234567 -> "1.23 MB"; decimal units.
 std::string HumanBytes(double bytes);
+// 1234567 -> "1.23 M", for the name of what is counted behind it.
+std::string HumanCount(double count);
 
 }  // namespace sophia

@@ -1,7 +1,7 @@
 #include "sophia/pjrt/compile_options.h"
 
 #include "sophia/base/error.h"
-#include "sophia/pjrt/proto_writer.h"
+#include "sophia/base/proto_writer.h"
 
 namespace sophia::pjrt {
 namespace {

@@ -9,8 +9,8 @@
 #include "sophia/graph/ops/creation.h"
 #include "sophia/graph/ops/dot_ops.h"
 #include "sophia/graph/ops/elementwise.h"
+#include "sophia/pallas/work_estimate.h"
 #include "sophia/plan/child.h"
-#include "sophia/plan/estimate.h"
 #include "sophia/plan/measure.h"
 #include "sophia/plan/memory.h"
 #include "sophia/plan/target.h"
@@ -112,9 +112,10 @@ TEST(EstimateTest, CountsProductsInLoops) {
   MatMul(x, w);  // no output needs it
   graph.AddOutput(Scan(body, {x}, {}, {.length = 7}).carry[0], {});
   const pallas::ChipInfo& chip = pallas::Info(pallas::Chip::kV5e);
-  const WorkEstimate work = EstimateWork(graph, chip);
+  const pallas::WorkEstimate work = pallas::EstimateWork(graph, chip);
   const double flops = 2.0 * 512 * 1024 * 1024;
   EXPECT_DOUBLE_EQ(work.flops, 7 * flops);
+  EXPECT_DOUBLE_EQ(pallas::CountFlops(graph), 7 * flops);
   EXPECT_DOUBLE_EQ(work.seconds,
                    7 * std::max(flops / chip.bf16_flops,
                                 2.0 * (2 * 512 * 1024 + 1024 * 1024) / chip.hbm_bandwidth));

@@ -5,6 +5,7 @@
 #include "sophia/base/error.h"
 #include "sophia/lora/peft.h"
 #include "sophia/models/kernel_choice.h"
+#include "sophia/pallas/work_estimate.h"
 #include "sophia/train/setup.h"
 #include "sophia/train/training_data.h"
 
@@ -80,7 +81,7 @@ Plan MakePlan(const PlanRequest& request) {
   plan.step_seconds = measured.step_seconds;
   if (request.target.chip) {
     const pallas::ChipInfo& chip = pallas::Info(*request.target.chip);
-    plan.step_seconds = EstimateWork(*step.graph, chip).seconds;
+    plan.step_seconds = pallas::EstimateWork(*step.graph, chip).seconds;
   }
   return plan;
 }

@@ -3,7 +3,6 @@
 #include <optional>
 #include <string>
 
-#include "sophia/plan/estimate.h"
 #include "sophia/plan/measure.h"
 #include "sophia/plan/memory.h"
 #include "sophia/plan/target.h"

@@ -1,25 +1,49 @@
 #include "sophia/train/progress.h"
 
 #include <fmt/format.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
+
+#include "sophia/base/strings.h"
 
 namespace sophia::train {
 namespace {
 
-constexpr int kBarWidth = 24;
-constexpr double kSecondsBetweenLines = 10;
+constexpr size_t kBarWidth = 24;
+constexpr size_t kLeastBarWidth = 8;
+constexpr size_t kUnknownWidth = 80;
+constexpr std::string_view kBetween = "  ";
+constexpr std::chrono::seconds kBetweenLines{10};
 
-double SecondsBetween(std::chrono::steady_clock::time_point from,
-                      std::chrono::steady_clock::time_point to) {
-  return std::chrono::duration<double>(to - from).count();
+std::vector<std::string> Parts(const StepReport& report) {
+  const StepMetrics& metrics = report.metrics;
+  std::vector<std::string> parts = {fmt::format("step {}/{}", metrics.step, report.total_steps),
+                                    fmt::format("loss {:.4f}", metrics.loss),
+                                    fmt::format("lr {:.2e}", metrics.learning_rate),
+                                    fmt::format("grad {:.3g}", metrics.grad_norm),
+                                    fmt::format("{:.0f} tokens/s", report.run_tokens_per_second),
+                                    fmt::format("left {}", Duration(report.seconds_left)),
+                                    HumanCount(report.flops_per_second) + "FLOP/s"};
+  if (report.device_memory) {
+    parts.push_back("device " + HumanBytes(static_cast<double>(*report.device_memory)));
+  }
+  parts.push_back("host " + HumanBytes(static_cast<double>(report.host_memory)));
+  return parts;
 }
 
-std::string Bar(double done) {
-  const int filled = static_cast<int>(done * kBarWidth);
+size_t ColumnsOf(std::FILE* console) {
+  winsize size{};
+  const bool is_known = ioctl(fileno(console), TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
+  return is_known ? size.ws_col : kUnknownWidth;
+}
+
+std::string Bar(double done, size_t width) {
+  const auto filled = static_cast<size_t>(std::clamp(done, 0.0, 1.0) * static_cast<double>(width));
   std::string bar;
-  for (int i = 0; i < kBarWidth; ++i) bar += i < filled ? "█" : "░";
+  for (size_t i = 0; i < width; ++i) bar += i < filled ? "█" : "░";
   return bar;
 }
 
@@ -33,31 +57,37 @@ std::string Duration(double seconds) {
                    : fmt::format("{}:{:02}", minutes, whole % 60);
 }
 
-Progress::Progress(int64_t done, int64_t total_steps, std::FILE* console)
-    : before_(done),
-      total_(total_steps),
-      console_(console),
-      is_terminal_(console != nullptr && isatty(fileno(console)) == 1),
-      start_(std::chrono::steady_clock::now()),
-      last_line_(start_) {}
+std::string ProgressLine(const StepReport& report) { return Join(Parts(report), kBetween); }
 
-void Progress::Show(const StepMetrics& metrics) {
+std::string ProgressBar(const StepReport& report, size_t width) {
+  std::string text;
+  for (const std::string& part : Parts(report)) {
+    const size_t between = text.empty() ? 0 : kBetween.size();
+    if (text.size() + between + part.size() > width) break;
+    if (!text.empty()) text += kBetween;
+    text += part;
+  }
+  const size_t room = width - text.size();
+  if (room <= kLeastBarWidth) return text;
+  const double done =
+      static_cast<double>(report.metrics.step) / static_cast<double>(report.total_steps);
+  return Bar(done, std::min(kBarWidth, room - 1)) + " " + text;
+}
+
+Progress::Progress(std::FILE* console)
+    : console_(console), is_terminal_(console != nullptr && isatty(fileno(console)) == 1) {}
+
+void Progress::Show(const StepReport& report) {
   if (console_ == nullptr) return;
-  tokens_ += metrics.tokens;
   const auto now = std::chrono::steady_clock::now();
-  const double elapsed = SecondsBetween(start_, now);
-  const double done = static_cast<double>(metrics.step) / static_cast<double>(total_);
-  const double a_step = elapsed / static_cast<double>(metrics.step - before_);
-  const std::string text =
-      fmt::format("step {}/{}  loss {:.4f}  {:.0f} tokens/s  left {}", metrics.step, total_,
-                  metrics.loss, static_cast<double>(tokens_) / elapsed,
-                  Duration(a_step * static_cast<double>(total_ - metrics.step)));
   if (is_terminal_) {
-    fmt::print(console_, "\r{} {}\x1b[K", Bar(done), text);
-  } else if (metrics.step == before_ + 1 || metrics.step == total_ ||
-             SecondsBetween(last_line_, now) >= kSecondsBetweenLines) {
-    fmt::print(console_, "{}\n", text);
+    // A line that fills the last column would wrap.
+    fmt::print(console_, "\r{}\x1b[K", ProgressBar(report, ColumnsOf(console_) - 1));
+  } else if (!has_lines_ || report.metrics.step == report.total_steps ||
+             now - last_line_ >= kBetweenLines) {
+    fmt::print(console_, "{}\n", ProgressLine(report));
     last_line_ = now;
+    has_lines_ = true;
   }
   std::fflush(console_);
 }

@@ -8,6 +8,7 @@
 #include "sophia/lora/peft.h"
 #include "sophia/models/kernel_choice.h"
 #include "sophia/models/weights.h"
+#include "sophia/pallas/work_estimate.h"
 #include "sophia/train/fingerprint.h"
 #include "sophia/train/setup.h"
 
@@ -85,6 +86,7 @@ void TrainingRun::Compile() {
   step_options.norm_groups = norm_groups_;
   const StepProgram step = TraceStep(*plan_, step_options);
   slots_ = step.slots;
+  flops_per_step_ = pallas::CountFlops(*step.graph);
   program_ = std::make_unique<Program>(
       Program::Compile(*environment_.client, *step.graph,
                        {.name = "train_step",

@@ -53,9 +53,12 @@ class TrainingRun {
   const lora::LoraConfig& lora_config() const { return options_.lora; }
   const std::vector<nn::ParamSpec>& specs() const { return plan_->specs(); }
   const std::vector<pjrt::Buffer>& parameters() const { return parameters_; }
+  pjrt::Device device() const { return environment_.device(); }
   double load_seconds() const { return load_seconds_; }
   // Passes through the data so far.
   double epochs() const { return loader_->epochs(); }
+  // Operations of matrix products and kernels.
+  double flops_per_step() const { return flops_per_step_; }
 
   // The next batch of the data.
   Batch NextBatch() { return loader_->Next(); }
@@ -90,6 +93,7 @@ class TrainingRun {
   std::vector<pjrt::Buffer> state_;  // optimiser state, then the step
   std::vector<pjrt::Buffer> seed_;   // one buffer
   double load_seconds_ = 0;
+  double flops_per_step_ = 0;
 };
 
 }  // namespace sophia::train

@@ -65,7 +65,8 @@ void Warn(const std::string& text) {
 void RunSteps(TrainingRun& run, MetricsLog& log, CheckpointSaver& saver, RunEvaluation& evaluation,
               std::FILE* console, TrainResult& result) {
   const InterruptGuard interrupt;
-  Progress progress(run.done(), run.total_steps(), console);
+  StepReporter reporter(run);
+  Progress progress(console);
   bool log_is_behind = false;
   const auto note = [&](bool written) {
     if (!written && !log_is_behind) {
@@ -79,10 +80,11 @@ void RunSteps(TrainingRun& run, MetricsLog& log, CheckpointSaver& saver, RunEval
   const auto is_over = [&] { return run.done() >= run.total_steps() || evaluation.should_stop(); };
   while (!is_over() && interrupt.received() == 0) {
     const StepMetrics metrics = run.Step(run.NextBatch());
-    note(log.Add(metrics));
+    const StepReport report = reporter.Report(metrics);
+    note(log.AddRow(ToJson(report)));
     CheckFinite("loss", metrics.loss, metrics.step, saver);
     CheckFinite("gradient", metrics.grad_norm, metrics.step, saver);
-    progress.Show(metrics);
+    progress.Show(report);
     if (const std::optional<EvaluationMetrics> evaluated = evaluation.AfterStep(metrics)) {
       note(log.AddRow(evaluated->ToJson()));
       CheckFinite("evaluation loss", evaluated->loss, evaluated->step, saver);

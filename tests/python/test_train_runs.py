@@ -89,7 +89,9 @@ def test_every_line_of_metrics_has_the_same_keys(tmp_path):
     output(*training(tmp_path / "out", max_steps=3))
     for row in strict_rows(tmp_path / "out" / "metrics.jsonl"):
         assert list(row) == ["step", "epoch", "loss", "grad_norm", "learning_rate",
-                             "tokens_per_second", "data_wait_seconds"]
+                             "tokens_per_second", "data_wait_seconds", "step_seconds",
+                             "flops_per_second", "device_memory_bytes", "host_memory_bytes",
+                             "eta_seconds"]
 
 
 @pytest.mark.parametrize("optim", ["adamw_torch", "adamw_8bit"])

@@ -1,12 +1,13 @@
-#include "sophia/plan/estimate.h"
+#include "sophia/pallas/work_estimate.h"
 
 #include <algorithm>
+#include <functional>
 
 #include "sophia/base/json.h"
 #include "sophia/graph/ops/control_ops.h"
 #include "sophia/graph/printer.h"
 
-namespace sophia::plan {
+namespace sophia::pallas {
 namespace {
 
 double OperandBytes(const Node& node) {
@@ -28,14 +29,16 @@ double DotFlops(const Node& node) {
 
 class Counter {
  public:
-  Counter(const LiveSet& live, const pallas::ChipInfo& chip) : live_(live), chip_(chip) {}
+  // Gets the operations and bytes of one execution of a node, and how often it is executed.
+  using Sink = std::function<void(double flops, double bytes, double times)>;
+
+  Counter(const LiveSet& live, Sink add) : live_(live), add_(std::move(add)) {}
 
   void Count(const Region& region, double times) {
     for (const auto& node : region.nodes) {
       if (IsLive(*node)) CountNode(*node, times);
     }
   }
-  const WorkEstimate& total() const { return total_; }
 
  private:
   bool IsLive(const Node& node) const {
@@ -46,7 +49,7 @@ class Counter {
   }
 
   void CountNode(const Node& node, double times) {
-    if (node.op->name == "dot_general") return Add(DotFlops(node), OperandBytes(node), times);
+    if (node.op->name == "dot_general") return add_(DotFlops(node), OperandBytes(node), times);
     if (node.op->name == "custom_call") return CountKernel(node, times);
     const bool is_scan = node.op == &kScan;
     const double length = is_scan ? static_cast<double>(node.attrs.Get<int64_t>("length")) : 1;
@@ -59,29 +62,35 @@ class Counter {
     const Json& call = config["custom_call_config"];
     if (!call.contains("cost_estimate")) return;
     const double accessed = call["cost_estimate"].value("bytes_accessed", 0.0);
-    Add(call["cost_estimate"].value("flops", 0.0), accessed > 0 ? accessed : OperandBytes(node),
-        times);
-  }
-
-  void Add(double flops, double bytes, double times) {
-    const double devices = chip_.devices;
-    total_.flops += times * flops;
-    total_.seconds +=
-        times * std::max(flops * devices / chip_.bf16_flops, bytes * devices / chip_.hbm_bandwidth);
+    add_(call["cost_estimate"].value("flops", 0.0), accessed > 0 ? accessed : OperandBytes(node),
+         times);
   }
 
   const LiveSet& live_;
-  const pallas::ChipInfo& chip_;
-  WorkEstimate total_;
+  Sink add_;
 };
 
 }  // namespace
 
-WorkEstimate EstimateWork(const Graph& graph, const pallas::ChipInfo& chip) {
+WorkEstimate EstimateWork(const Graph& graph, const ChipInfo& chip) {
+  WorkEstimate total;
   const LiveSet live = LiveTensors(graph.main());
-  Counter counter(live, chip);
-  counter.Count(graph.main(), 1);
-  return counter.total();
+  Counter(live, [&](double flops, double bytes, double times) {
+    const double devices = chip.devices;
+    total.flops += times * flops;
+    total.seconds +=
+        times * std::max(flops * devices / chip.bf16_flops, bytes * devices / chip.hbm_bandwidth);
+  }).Count(graph.main(), 1);
+  return total;
 }
 
-}  // namespace sophia::plan
+double CountFlops(const Graph& graph) {
+  double total = 0;
+  const LiveSet live = LiveTensors(graph.main());
+  Counter(live, [&](double flops, double /*bytes*/, double times) {
+    total += times * flops;
+  }).Count(graph.main(), 1);
+  return total;
+}
+
+}  // namespace sophia::pallas

@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-namespace sophia::pjrt {
+namespace sophia {
 
 // Writes protobuf's wire format: https://protobuf.dev/programming-guides/encoding/.
 class ProtoWriter {
@@ -19,8 +19,11 @@ class ProtoWriter {
   void Bool(int field, bool value) { Varint(field, value ? 1 : 0); }
   void Double(int field, double value) {
     Tag(field, 1);
-    const auto bits = std::bit_cast<uint64_t>(value);
-    for (int shift = 0; shift < 64; shift += 8) bytes_ += static_cast<char>(bits >> shift & 0xff);
+    Fixed(std::bit_cast<uint64_t>(value), 8);
+  }
+  void Float(int field, float value) {
+    Tag(field, 5);
+    Fixed(std::bit_cast<uint32_t>(value), 4);
   }
   // A string, bytes or an encoded message.
   void Bytes(int field, std::string_view value) {
@@ -34,6 +37,9 @@ class ProtoWriter {
 
  private:
   void Tag(int field, int wire_type) { Raw(static_cast<uint64_t>(field) << 3 | wire_type); }
+  void Fixed(uint64_t bits, int bytes) {
+    for (int i = 0; i < bytes; ++i) bytes_ += static_cast<char>(bits >> (8 * i) & 0xff);
+  }
   void Raw(uint64_t value) {
     for (; value >= 0x80; value >>= 7) bytes_ += static_cast<char>((value & 0x7f) | 0x80);
     bytes_ += static_cast<char>(value);
@@ -42,4 +48,4 @@ class ProtoWriter {
   std::string bytes_;
 };
 
-}  // namespace sophia::pjrt
+}  // namespace sophia

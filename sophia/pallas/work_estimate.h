@@ -3,7 +3,7 @@
 #include "sophia/graph/graph.h"
 #include "sophia/pallas/chips.h"
 
-namespace sophia::plan {
+namespace sophia::pallas {
 
 struct WorkEstimate {
   double flops = 0;    // of matrix products and kernels
@@ -14,6 +14,9 @@ struct WorkEstimate {
 // arithmetic at the chip's bf16 peak or its operands and results at the bandwidth of HBM take,
 // whichever is more (https://doi.org/10.1145/1498765.1498785). Loops count every iteration, what
 // lies between counts nothing: a lower bound.
-WorkEstimate EstimateWork(const Graph& graph, const pallas::ChipInfo& chip);
+WorkEstimate EstimateWork(const Graph& graph, const ChipInfo& chip);
 
-}  // namespace sophia::plan
+// The operations of matrix products and kernels alone, counted in the same way.
+double CountFlops(const Graph& graph);
+
+}  // namespace sophia::pallas
