@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Regenerates deps.lock from deps.toml: .deps/pip/bin/python tools/lock.py (needs the network).
+"""Regenerates deps.lock from deps.toml: .deps/pip/bin/python tools/lock.py [--keep] (needs the network).
 
 Every wheel is pinned by version and SHA-256 for CPython 3.11 on x86-64 Linux with glibc 2.36
 (Debian 12). All groups are resolved at once, so that a package has one version everywhere; a
-group lists only what the groups before it lack.
+group lists only what the groups before it lack. With --keep, what is locked keeps its version.
 """
 
 import fnmatch
@@ -51,12 +51,19 @@ def resolve(requirements, constraints, with_deps):
         return wheels
 
 
+def locked_wheels():
+    """What deps.lock has, as resolve returns it."""
+    lines = re.findall(r"^(\S+)==(\S+) --hash=sha256:(\w+)$", (ROOT / "deps.lock").read_text(), re.MULTILINE)
+    return {name: (version, sha256) for name, version, sha256 in lines}
+
+
 def main():
     if f"{sys.version_info.major}.{sys.version_info.minor}" != PYTHON_VERSION:
         raise SystemExit(f"expected Python {PYTHON_VERSION} with pip, got {sys.version}")
     groups = tomllib.loads((ROOT / "deps.toml").read_text())
     resolved = [g for g in groups.values() if g.get("resolve", True)]
-    everything = resolve([r for g in resolved for r in g["requirements"]], {}, with_deps=True)
+    kept = locked_wheels() if sys.argv[1:] == ["--keep"] else {}
+    everything = resolve([r for g in resolved for r in g["requirements"]], kept, with_deps=True)
     lines = [HEADER.format(python=PYTHON_VERSION, glibc=GLIBC_MINOR)]
     locked = set()
     for name, group in groups.items():
