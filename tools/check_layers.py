@@ -11,7 +11,7 @@ import sys
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 RANKS = {
     "base": 0,
-    "graph": 1, "pjrt": 1, "io": 1,
+    "graph": 1, "pjrt": 1, "io": 1, "report": 1,
     "autodiff": 2, "pallas": 2, "runtime": 2, "quant": 2,
     "kernels": 3,
     "nn": 4,

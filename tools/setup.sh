@@ -17,8 +17,8 @@ readonly kPipPython=$kDeps/pip/bin/python
 
 readonly -a kBuildPackages=(
   ca-certificates cmake g++ git make ninja-build python3 python3-venv
-  libcli11-dev libfmt-dev libgtest-dev libgmock-dev libonig-dev libssl-dev libutf8proc-dev
-  libyaml-cpp-dev nlohmann-json3-dev)
+  libcli11-dev libfmt-dev libgtest-dev libgmock-dev libmicrohttpd-dev libonig-dev libssl-dev
+  libutf8proc-dev libyaml-cpp-dev nlohmann-json3-dev)
 readonly -a kTestPackages=(clang-format clang-tidy)
 
 Say() { echo "setup: $*" >&2; }

@@ -40,7 +40,7 @@ std::string EntryOf(const std::string& help, const std::string& name) {
 
 TEST(HelpTest, EveryNameOfEveryOptionHasALine) {
   const std::vector<Command> commands = AllCommands();
-  EXPECT_EQ(commands.size(), 15u);
+  EXPECT_EQ(commands.size(), 16u);
   for (const Command command : commands) {
     const std::string help = HelpOf(command);
     for (const OptionSpec* spec : OptionsOf(command)) {

@@ -21,5 +21,6 @@ int RunLogits(const Values& values);
 int RunInspect(const Values& values);
 int RunDoctor(const Values& values);
 int RunKernels(const Values& values);
+int RunReport(const Values& values);
 
 }  // namespace sophia::cli

@@ -22,6 +22,7 @@ constexpr std::string_view kOptimiser = "Optimiser";
 constexpr std::string_view kSteps = "Steps and batches";
 constexpr std::string_view kCheckpoints = "Checkpoints";
 constexpr std::string_view kEvaluation = "Evaluation";
+constexpr std::string_view kMetrics = "Metrics";
 constexpr std::string_view kInput = "Input";
 constexpr std::string_view kSampling = "Sampling";
 constexpr std::string_view kMachine = "Machine";
@@ -182,6 +183,20 @@ constexpr auto kOptions = std::to_array<OptionSpec>({
     {kMeasuring, kEvaluation, "per_device_eval_batch_size", "batch_size", kInteger, "N", "8",
      "sequences evaluated together", kSize},
 
+    {kTrain, kMetrics, "report_to", "", kTextOrList, "none|tensorboard", "none",
+     "where metrics go beside metrics.jsonl"},
+    {kTrain, kMetrics, "logging_dir", "", kText, "FOLDER", "",
+     "gets TensorBoard's event files; else runs in the output folder"},
+    {kTrain, kMetrics, "serve", "", kInteger, "PORT", "",
+     "show the run as a live page on this port; 0: any that is free", From(0, 65535)},
+    {kTrain, kMetrics, "serve_host", "", kText, "HOST", "127.0.0.1",
+     "address to serve on; one that others reach gives the page's URL a random token"},
+    {kTrain, kMetrics, "verify_base", "", kFlag, "", "true",
+     "compare the base weights before and after the run, by SHA-256"},
+
+    {kReport, kInput, "run", "", kText, "RUN", "", "output folder of a run", Range(), true},
+    {kReport, kResult, "out", "output", kText, "FILE.html", "",
+     "gets the page; else report.html in the run's folder"},
     {kPreview, kInput, "rows", "", kInteger, "N", "3", "rows to print", From(0, kLargestSize)},
     {kGenerate, kInput, "prompt", "", kText, "TEXT", "", "one turn of the user"},
     {kTalking, kInput, "system", "", kText, "TEXT", "", "what the conversation starts with"},

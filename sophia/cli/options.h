@@ -37,6 +37,7 @@ enum Command : uint32_t {
   kPreview = 4096,
   kEval = 8192,
   kCompare = 16384,
+  kReport = 32768,
 };
 
 enum class OptionType : uint8_t {

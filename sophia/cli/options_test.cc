@@ -50,6 +50,7 @@ const std::vector<Domain>& Domains() {
       {"early_stopping_patience", "an integer from 0 to 2147483647", {"0", "3"}, {"-1", "1.5"}},
       {"early_stopping_threshold", "a number of at least 0", {"0", "0.01"}, {"-0.01", "nan"}},
       {"samples", "an integer from 0 to 1048576", {"0", "3"}, {"-1", "1048577"}},
+      {"serve", "an integer from 0 to 65535", {"0", "8080"}, {"-1", "65536"}},
       {"save_steps", "an integer from 1 to 2147483647", {"1", "500"}, {"0", "-1"}},
       {"save_minutes", "a number of at least 0", {"0", "0.5"}, {"-1"}},
       {"save_total_limit", "an integer from 0 to 2147483647", {"0", "2"}, {"-1"}},

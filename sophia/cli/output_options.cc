@@ -16,6 +16,16 @@ train::ResumeOptions ResumeFrom(const Values& values) {
   return {.mode = train::ResumeMode::kFrom, .folder = from};
 }
 
+std::optional<std::filesystem::path> LoggingDir(const Values& values) {
+  const std::string given = values.Text("logging_dir");
+  if (values.Text("report_to") == "tensorboard") {
+    return given.empty() ? values.NeedText("output_dir") + "/runs" : given;
+  }
+  if (given.empty()) return std::nullopt;
+  throw UsageError(
+      "expected --report-to tensorboard beside --logging-dir, got nothing that goes there");
+}
+
 }  // namespace
 
 train::OutputOptions OutputOptionsFrom(const Values& values) {
@@ -24,7 +34,9 @@ train::OutputOptions OutputOptionsFrom(const Values& values) {
                               .save = {.steps = values.Integer("save_steps"),
                                        .minutes = values.Number("save_minutes"),
                                        .total_limit = values.Integer("save_total_limit")},
-                              .resume = ResumeFrom(values)};
+                              .resume = ResumeFrom(values),
+                              .logging_dir = LoggingDir(values),
+                              .verify_base = values.Flag("verify_base")};
   if (values.Text("save_strategy") == "no") {
     output.save.steps = 0;
     output.save.minutes = 0;

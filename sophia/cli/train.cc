@@ -6,6 +6,7 @@
 #include "sophia/cli/eval_options.h"
 #include "sophia/cli/output_options.h"
 #include "sophia/cli/train_options.h"
+#include "sophia/report/server.h"
 #include "sophia/train/prove.h"
 #include "sophia/train/trainer.h"
 
@@ -27,6 +28,20 @@ std::string_view BestMetricName(const train::TrainOptions& options) {
   return train::kEvalMetricNames[static_cast<size_t>(options.eval.metric)];
 }
 
+// Before the run begins, so that a port in use is known at once.
+std::unique_ptr<report::LiveServer> Serve(const Values& values,
+                                          const std::filesystem::path& folder) {
+  if (!values.Has("serve")) {
+    if (!values.Has("serve_host")) return nullptr;
+    throw UsageError("expected --serve PORT beside --serve-host, got none");
+  }
+  auto server = std::make_unique<report::LiveServer>(
+      folder, report::ServerOptions{.host = values.NeedText("serve_host"),
+                                    .port = static_cast<int>(values.Integer("serve"))});
+  fmt::print("live page: {}\n", server->url());
+  return server;
+}
+
 }  // namespace
 
 int RunTrain(const Values& values) {
@@ -37,6 +52,7 @@ int RunTrain(const Values& values) {
   options.streaming = values.Flag("streaming");
   options.eval = EvalOptionsFrom(values);
   const train::OutputOptions output = OutputOptionsFrom(values);
+  const auto server = Serve(values, output.folder);
   const train::TrainResult result = train::Train(options, EnvironmentFrom(values), output, stdout);
   if (result.steps > 0) {
     fmt::print("{} steps in {:.1f} s, loss {:.4f} -> {:.4f}\n", result.steps, result.train_seconds,

@@ -2,8 +2,8 @@
 
 #include <gmock/gmock.h>
 
-#include "sophia/pjrt/executable.h"
 #include "sophia/base/proto_writer.h"
+#include "sophia/pjrt/executable.h"
 #include "sophia/pjrt/test_support.h"
 
 namespace sophia::pjrt {

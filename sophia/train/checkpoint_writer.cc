@@ -100,30 +100,6 @@ Json Texts(const std::vector<fs::path>& paths) {
   return texts;
 }
 
-// An initial adapter gives the LoRA options, so they are not repeated beside it.
-Json TrainingArgs(const TrainingRun& run, const OutputOptions& output) {
-  const TrainOptions& options = run.options();
-  Json args = {{"model_name_or_path", options.model.string()},
-               {"data", Texts(options.data)},
-               {"output_dir", output.folder.string()},
-               {"save_strategy", output.save.steps > 0 || output.save.minutes > 0 ? "steps" : "no"},
-               {"save_steps", std::max<int64_t>(output.save.steps, 1)},
-               {"save_minutes", output.save.minutes},
-               {"save_total_limit", output.save.total_limit}};
-  if (!options.eval.data.empty()) args["eval_data"] = Texts(options.eval.data);
-  args["eval_strategy"] = "no";
-  args["load_best_model_at_end"] = options.eval.load_best;
-  args.update(run.identity().options);
-  if (!options.init_adapter.empty()) {
-    for (const char* key :
-         {"lora_r", "lora_alpha", "lora_dropout", "lora_target_modules", "use_rslora"}) {
-      args.erase(key);
-    }
-    args["init_adapter"] = options.init_adapter.string();
-  }
-  return args;
-}
-
 // Dropout draws from seed and step, shuffling from seed and epoch: there is no further generator.
 Json RunStateJson(const TrainingRun& run, const RunState& state, const fs::path& folder) {
   Json files = Json::object();
@@ -152,6 +128,32 @@ Json RunStateJson(const TrainingRun& run, const RunState& state, const fs::path&
 }
 
 }  // namespace
+
+Json TrainingArgs(const TrainingRun& run, const OutputOptions& output) {
+  const TrainOptions& options = run.options();
+  Json args = {{"model_name_or_path", options.model.string()},
+               {"data", Texts(options.data)},
+               {"output_dir", output.folder.string()},
+               {"save_strategy", output.save.steps > 0 || output.save.minutes > 0 ? "steps" : "no"},
+               {"save_steps", std::max<int64_t>(output.save.steps, 1)},
+               {"save_minutes", output.save.minutes},
+               {"save_total_limit", output.save.total_limit},
+               {"report_to", output.logging_dir ? "tensorboard" : "none"},
+               {"verify_base", output.verify_base}};
+  if (output.logging_dir) args["logging_dir"] = output.logging_dir->string();
+  if (!options.eval.data.empty()) args["eval_data"] = Texts(options.eval.data);
+  args["eval_strategy"] = "no";
+  args["load_best_model_at_end"] = options.eval.load_best;
+  args.update(run.identity().options);
+  if (!options.init_adapter.empty()) {
+    for (const char* key :
+         {"lora_r", "lora_alpha", "lora_dropout", "lora_target_modules", "use_rslora"}) {
+      args.erase(key);
+    }
+    args["init_adapter"] = options.init_adapter.string();
+  }
+  return args;
+}
 
 fs::path WriteCheckpoint(const TrainingRun& run, const OutputOptions& output,
                          const Snapshot& snapshot) {
@@ -195,7 +197,7 @@ void DropOldCheckpoints(const fs::path& out, int64_t limit, std::optional<int64_
 void RemoveLeftovers(const fs::path& out) {
   static const std::regex kLeftover(
       R"(tmp-(checkpoint|deleted)-\d+|(adapter_model\.safetensors|adapter_config\.json|)"
-      R"(metrics\.jsonl)\.\d+\.tmp)");
+      R"(metrics\.jsonl|run\.json|training_args\.json)\.\d+\.tmp)");
   std::vector<fs::path> found;
   for (const fs::directory_entry& entry : fs::directory_iterator(out)) {
     if (std::regex_match(entry.path().filename().string(), kLeftover))

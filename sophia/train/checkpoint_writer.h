@@ -15,6 +15,10 @@ struct Snapshot {
   BestModel best = {};
 };
 
+// The options of a run, as `train --config` reads them. An initial adapter gives the LoRA options,
+// so they are not repeated beside it.
+Json TrainingArgs(const TrainingRun& run, const OutputOptions& output);
+
 // Writes checkpoint-N into the output folder and returns its path. Its files are on the disk before
 // it gets that name. Throws Error when it cannot be written; nothing of it is left then.
 std::filesystem::path WriteCheckpoint(const TrainingRun& run, const OutputOptions& output,

@@ -109,6 +109,8 @@ struct OutputOptions {
   bool overwrite = false;  // delete the checkpoints of earlier runs
   SaveOptions save = {};
   ResumeOptions resume = {};
+  std::optional<std::filesystem::path> logging_dir = std::nullopt;  // gets TensorBoard event files
+  bool verify_base = true;  // compare the base weights before and after, by SHA-256
 };
 
 // Where a run takes place.

@@ -22,6 +22,9 @@ struct ProofResult {
 std::vector<std::string> BaseHashes(const std::vector<nn::ParamSpec>& specs,
                                     const std::vector<pjrt::Buffer>& parameters);
 
+// One digest over all of them.
+std::string Digest(const std::vector<std::string>& hashes);
+
 // Counts the base weights into `result` and names those whose hashes differ.
 void CompareBase(const std::vector<nn::ParamSpec>& specs, const std::vector<std::string>& before,
                  const std::vector<std::string>& after, ProofResult& result);

@@ -12,6 +12,7 @@
 #include "sophia/train/output_folder.h"
 #include "sophia/train/progress.h"
 #include "sophia/train/run_evaluation.h"
+#include "sophia/train/run_record.h"
 
 namespace sophia::train {
 namespace {
@@ -73,7 +74,7 @@ void RunSteps(TrainingRun& run, MetricsLog& log, CheckpointSaver& saver, RunEval
       Warn(
           fmt::format("[{}] expected to write a line, got no space or another fault; the run goes "
                       "on and tries again",
-                      log.path().string()));
+                      log.behind().string()));
     }
     log_is_behind = !written;
   };
@@ -132,19 +133,33 @@ TrainResult Train(const TrainOptions& options, const TrainEnvironment& environme
   TrainingRun run(options, environment, {}, checkpoint ? &*checkpoint : nullptr);
   Describe(run, checkpoint, console);
   folder.Clear();
-  MetricsLog log(output.folder / "metrics.jsonl", checkpoint ? checkpoint->MetricsRows() : "");
+  std::unique_ptr<report::EventFile> events;
+  if (output.logging_dir) {
+    events = std::make_unique<report::EventFile>(*output.logging_dir, run.done() + 1);
+  }
+  MetricsLog log(output.folder / "metrics.jsonl", checkpoint ? checkpoint->MetricsRows() : "",
+                 std::move(events));
+  RunRecord record(run, output, Warn);
   CheckpointSaver saver(run, output, folder.checkpoint(), Warn);
   TrainResult result{.total_steps = run.total_steps(),
                      .compile_seconds = run.program().compile_seconds()};
   const bool saves_best = saver.saves_at_end() || options.eval.load_best;
   RunEvaluation evaluation(run, saves_best ? output.folder : std::filesystem::path(),
                            BestSoFar(checkpoint, output.folder));
-  RunSteps(run, log, saver, evaluation, console, result);
-  result.last_step = run.done();
-  log.Finish();
-  if (result.signal != 0) return result;
-  if (options.eval.load_best) LoadBest(result.best, run);
-  run.SaveAdapter(output.folder);
+  try {
+    RunSteps(run, log, saver, evaluation, console, result);
+    result.last_step = run.done();
+    log.Finish();
+    if (result.signal == 0) {
+      record.CheckBase();
+      if (options.eval.load_best) LoadBest(result.best, run);
+      run.SaveAdapter(output.folder);
+    }
+  } catch (const std::exception& error) {
+    record.End(RunEnd::kFailed, error.what());
+    throw;
+  }
+  record.End(result.signal == 0 ? RunEnd::kFinished : RunEnd::kStopped);
   return result;
 }
 

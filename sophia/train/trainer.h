@@ -25,9 +25,9 @@ struct TrainResult {
 };
 
 // Runs all steps that are left and writes into the output folder: checkpoints, the adapter in
-// PEFT's format and metrics.jsonl, see MetricsLog. A signal ends the run after the present step,
-// with a checkpoint. What happens is told on `console` (nullptr: silence), with a progress
-// bar when it is a terminal; warnings go to stderr.
+// PEFT's format, metrics.jsonl (see MetricsLog) and what RunRecord says. A signal ends the run
+// after the present step, with a checkpoint. What happens is told on `console` (nullptr: silence),
+// with a progress bar when it is a terminal; warnings go to stderr.
 TrainResult Train(const TrainOptions& options, const TrainEnvironment& environment,
                   const OutputOptions& output, std::FILE* console);
 

@@ -13,7 +13,7 @@ from resume_support import CLOCK
 from safetensors.numpy import load_file
 
 SUBCOMMANDS = ["train", "generate", "chat", "eval", "compare", "preview", "tokenize", "logits", "inspect", "doctor",
-               "prove", "plan", "merge", "export", "kernels"]
+               "prove", "plan", "merge", "export", "kernels", "report"]
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def test_training_writes_adapter_and_metrics(adapter):
     assert set(metrics[0]) == {"step", "epoch", "loss", "grad_norm", "learning_rate", *CLOCK}
     assert json.loads((adapter / "adapter_config.json").read_text())["r"] == 4
     assert {path.name for path in adapter.iterdir()} == {
-        "metrics.jsonl", "adapter_config.json", "adapter_model.safetensors"}
+        "metrics.jsonl", "run.json", "training_args.json", "adapter_config.json", "adapter_model.safetensors"}
 
 
 def test_flags_override_yaml_and_dashes_equal_underscores(tmp_path, adapter):

@@ -1,0 +1,20 @@
+#pragma once
+
+#include <string>
+
+#include "sophia/report/run_files.h"
+
+namespace sophia::report {
+
+// A run as one page of HTML without anything from elsewhere; all text is escaped. A live page
+// fetches its body again every other second, with the query of its own address.
+std::string Page(const RunFiles& files, bool live);
+
+// What lies within the page's <main>. A live one knows that the run goes on.
+std::string Body(const RunFiles& files, bool live);
+
+// Content-Security-Policy: the page's own style and script alone, no connection but, of a live
+// page, to where it came from.
+std::string SecurityPolicy(bool live);
+
+}  // namespace sophia::report
