@@ -20,6 +20,7 @@ constexpr std::string_view kResult = "Result";
 constexpr std::string_view kLora = "LoRA";
 constexpr std::string_view kOptimiser = "Optimiser";
 constexpr std::string_view kSteps = "Steps and batches";
+constexpr std::string_view kMemory = "Memory";
 constexpr std::string_view kCheckpoints = "Checkpoints";
 constexpr std::string_view kEvaluation = "Evaluation";
 constexpr std::string_view kMetrics = "Metrics";
@@ -124,16 +125,23 @@ constexpr auto kOptions = std::to_array<OptionSpec>({
      "sequences a micro-batch", kSize},
     {kTraining, kSteps, "gradient_accumulation_steps", "", kInteger, "N", "1",
      "micro-batches a step", kSize},
-    {kTraining | kPreview | kMeasuring, kSteps, "max_length", "max_seq_length", kInteger, "N",
+    {kTrain | kProve | kPreview | kMeasuring, kSteps, "max_length", "max_seq_length", kInteger, "N",
      "1024", "longer rows are cut to this many tokens", From(2, kLargestSize)},
+    {kPlan, kSteps, "max_length", "max_seq_length", kIntegerOrAuto, "N", "1024",
+     "tokens a row; auto: as many as fit", From(2, kLargestSize)},
     {kTraining | kMeasuring, kSteps, "packing", "sample_packing", kFlag, "", "true",
      "fill sequences with several rows, which do not see each other"},
     {kTraining, kSteps, "shuffle", "", kFlag, "", "true",
      "deal out the rows in another order each epoch"},
     {kTraining, kSteps, "seed", "", kInteger, "N", "42", "of first values, order and dropout",
      kSeed},
-    {kTraining, kSteps, "gradient_checkpointing", "", kFlag, "", "false",
-     "compute activations again instead of keeping them"},
+
+    {kTraining, kMemory, "policy", "", kText, "LEVERS", "products",
+     "what layers keep for the backward pass (everything, products, layers, or of linear, "
+     "attention "
+     "and lora, joined by +) and, after commas, every=K, offload, tile=N, loss_chunk=N"},
+    {kTraining, kMemory, "gradient_checkpointing", "", kFlag, "", "false",
+     "same as --policy layers"},
 
     {kTrain, kCheckpoints, "save_strategy", "", kText, "steps|no", "steps",
      "steps: at --save-steps, --save-minutes and the end; no: only when interrupted"},
@@ -255,11 +263,15 @@ constexpr auto kOptions = std::to_array<OptionSpec>({
     {kPlan, kPlanning, "confirm", "", kFlag, "", "true",
      "compile to the end; --no-confirm stops at the compiler's early check of memory"},
     {kMeasuring, kMachine, "json", "", kFlag, "", "false", "print one JSON object"},
-    {kPlan | kKernels, kPlanning, "json", "", kFlag, "", "false", "print one JSON object"},
+    {kPlan, kPlanning, "compare", "", kFlag, "", "false",
+     "plan with one memory policy after another instead of --policy"},
+    {kPlan | kKernels, kPlanning, "json", "", kFlag, "", "false",
+     "print one JSON object; of several, a list"},
 });
 
 constexpr bool HasRange(const OptionSpec& spec) {
-  const bool is_number = spec.type == kInteger || spec.type == kNumber;
+  const bool is_number =
+      spec.type == kInteger || spec.type == kNumber || spec.type == kIntegerOrAuto;
   return !is_number || spec.range.low > -std::numeric_limits<double>::infinity();
 }
 static_assert(std::ranges::all_of(kOptions, HasRange), "a number needs a range");

@@ -11,6 +11,8 @@
 namespace sophia::cli {
 namespace {
 
+constexpr std::string_view kAuto = "auto";
+
 template <typename T>
 std::optional<T> Parse(const std::string& text) {
   T value{};
@@ -38,6 +40,8 @@ std::string Expected(const OptionSpec& spec) {
       return "a text or a list of texts";
     case OptionType::kNumbers:
       return "numbers " + spec.range.ToString();
+    case OptionType::kIntegerOrAuto:
+      return "an integer " + spec.range.ToString() + ", or auto";
   }
   return "";
 }
@@ -116,6 +120,8 @@ bool IsOf(OptionType type, const Json& value) {
       return value.is_array() && std::ranges::all_of(value, [](const Json& item) {
                return item.is_string() && !item.get<std::string>().empty();
              });
+    case OptionType::kIntegerOrAuto:
+      return value.is_number_integer() || value == kAuto;
   }
   return false;
 }
@@ -153,7 +159,7 @@ Json ValueFromText(const OptionSpec& spec, const std::string& text, std::string_
   Json value = text;
   if (spec.type == OptionType::kFlag) {
     if (text == "true" || text == "false") value = text == "true";
-  } else if (spec.type == OptionType::kInteger) {
+  } else if (spec.type == OptionType::kInteger || spec.type == OptionType::kIntegerOrAuto) {
     if (const auto integer = Parse<int64_t>(text)) value = *integer;
   } else if (spec.type == OptionType::kNumber) {
     if (const auto number = Parse<double>(text)) value = *number;
@@ -199,6 +205,7 @@ bool Values::Has(std::string_view key) const {
   return given_.contains(key);
 }
 
+bool Values::IsAuto(std::string_view key) const { return Get(key) == kAuto; }
 bool Values::Flag(std::string_view key) const { return Get(key).get<bool>(); }
 int64_t Values::Integer(std::string_view key) const { return Get(key).get<int64_t>(); }
 double Values::Number(std::string_view key) const { return Get(key).get<double>(); }

@@ -49,6 +49,7 @@ enum class OptionType : uint8_t {
   kTextOrFlag,  // true and false in YAML are texts
   kTexts,       // given several times, or as a list in YAML
   kNumbers,     // separated by commas, or as a list in YAML
+  kIntegerOrAuto,
 };
 
 // One option of one or more subcommands. Flags, YAML keys, --help and the suggestions for unknown
@@ -94,6 +95,8 @@ class Values {
   // Whether the user gave it.
   bool Has(std::string_view key) const;
 
+  // Whether an option of kIntegerOrAuto is "auto".
+  bool IsAuto(std::string_view key) const;
   bool Flag(std::string_view key) const;
   int64_t Integer(std::string_view key) const;
   double Number(std::string_view key) const;

@@ -85,7 +85,8 @@ TEST(RangeTest, EveryOptionOfNumbersHasADomainHere) {
   std::set<std::string_view> covered;
   for (const Domain& domain : Domains()) covered.insert(domain.key);
   for (const OptionSpec& spec : AllOptions()) {
-    const bool is_number = spec.type == OptionType::kInteger || spec.type == OptionType::kNumber;
+    const bool is_number = spec.type == OptionType::kInteger || spec.type == OptionType::kNumber ||
+                           spec.type == OptionType::kIntegerOrAuto;
     EXPECT_EQ(covered.contains(spec.key), is_number) << spec.key;
   }
 }
@@ -104,9 +105,11 @@ TEST(RangeTest, ValuesBeyondTheDomainAreRefusedInOneForm) {
   for (const Domain& domain : Domains()) {
     for (const OptionSpec* spec : SpecsOf(domain.key)) {
       for (const std::string& text : domain.bad) {
-        EXPECT_THAT(RefusalOf(*spec, text),
-                    AllOf(StartsWith(fmt::format("--flag: expected {}, got ", domain.expected)),
-                          HasSubstr(text)))
+        const bool or_auto = spec->type == OptionType::kIntegerOrAuto;
+        const std::string expected = std::string(domain.expected) + (or_auto ? ", or auto" : "");
+        EXPECT_THAT(
+            RefusalOf(*spec, text),
+            AllOf(StartsWith(fmt::format("--flag: expected {}, got ", expected)), HasSubstr(text)))
             << domain.key;
       }
     }

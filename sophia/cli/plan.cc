@@ -1,5 +1,7 @@
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "sophia/cli/commands.h"
 #include "sophia/cli/train_options.h"
 #include "sophia/plan/report.h"
@@ -9,12 +11,24 @@ namespace sophia::cli {
 int RunPlan(const Values& values) {
   std::optional<std::filesystem::path> plugin;
   if (values.Has("plugin")) plugin = values.NeedText("plugin");
-  const plan::Plan plan =
-      plan::MakePlan({.options = TrainOptionsFrom(values),
-                      .target = plan::FindTarget(values.Text("topology"), plugin),
-                      .confirm = values.Flag("confirm")});
-  fmt::print("{}", values.Flag("json") ? Dump(plan::ToJson(plan), 2) + "\n" : plan::ToText(plan));
-  return plan.fits ? 0 : 1;
+  const plan::PlanRequest request{.options = TrainOptionsFrom(values),
+                                  .target = plan::FindTarget(values.Text("topology"), plugin),
+                                  .confirm = values.Flag("confirm"),
+                                  .find_length = values.IsAuto("max_length")};
+  const bool compare = values.Flag("compare");
+  if (compare && values.Has("policy")) {
+    throw UsageError("expected --policy or --compare, got both");
+  }
+  const std::vector<plan::Plan> plans =
+      compare ? plan::ComparePolicies(request) : std::vector{plan::MakePlan(request)};
+  if (values.Flag("json")) {
+    Json list = Json::array();
+    for (const plan::Plan& one : plans) list.push_back(plan::ToJson(one));
+    fmt::print("{}\n", Dump(compare ? list : list[0], 2));
+  } else {
+    fmt::print("{}", compare ? plan::ToTable(plans) : plan::ToText(plans[0]));
+  }
+  return std::ranges::any_of(plans, &plan::Plan::fits) ? 0 : 1;
 }
 
 }  // namespace sophia::cli

@@ -6,6 +6,7 @@
 #include "sophia/cli/eval_options.h"
 #include "sophia/cli/output_options.h"
 #include "sophia/cli/train_options.h"
+#include "sophia/plan/verdict.h"
 #include "sophia/report/server.h"
 #include "sophia/train/prove.h"
 #include "sophia/train/trainer.h"
@@ -53,7 +54,13 @@ int RunTrain(const Values& values) {
   options.eval = EvalOptionsFrom(values);
   const train::OutputOptions output = OutputOptionsFrom(values);
   const auto server = Serve(values, output.folder);
-  const train::TrainResult result = train::Train(options, EnvironmentFrom(values), output, stdout);
+  train::TrainEnvironment environment = EnvironmentFrom(values);
+  environment.on_compiled = [&](const Program& step) {
+    fmt::print("plan: policy {}, {}\n", options.policy.ToString(),
+               plan::ToText(plan::Judge(step, environment.device())));
+    std::fflush(stdout);
+  };
+  const train::TrainResult result = train::Train(options, environment, output, stdout);
   if (result.steps > 0) {
     fmt::print("{} steps in {:.1f} s, loss {:.4f} -> {:.4f}\n", result.steps, result.train_seconds,
                result.first_loss, result.last_loss);

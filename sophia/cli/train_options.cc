@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "sophia/base/error.h"
 #include "sophia/base/strings.h"
 #include "sophia/cli/engine.h"
 #include "sophia/cli/project.h"
@@ -47,6 +48,18 @@ train::OptimizerKind OptimizerNamed(std::string_view name) {
   if (name == "adamw_bnb_8bit") return train::OptimizerKind::kAdamW8Bit;
   const auto* found = std::ranges::find(train::kOptimizerNames, name);
   return static_cast<train::OptimizerKind>(found - train::kOptimizerNames.begin());
+}
+
+train::MemoryPolicy PolicyFrom(const Values& values) {
+  const bool keeps_inputs_only = values.Flag("gradient_checkpointing");
+  if (keeps_inputs_only && values.Has("policy")) {
+    throw UsageError("expected --policy or --gradient-checkpointing, got both");
+  }
+  try {
+    return train::MemoryPolicy::FromText(keeps_inputs_only ? "layers" : values.Text("policy"));
+  } catch (const Error& error) {
+    throw UsageError(fmt::format("--policy: {}", error.what()));
+  }
 }
 
 // The proof takes the demo's model and rows where nothing is said.
@@ -97,10 +110,10 @@ train::TrainOptions TrainOptionsFrom(const Values& values) {
   options.max_grad_norm = values.Number("max_grad_norm");
   options.batch = values.Integer("per_device_train_batch_size");
   options.gradient_accumulation_steps = values.Integer("gradient_accumulation_steps");
-  options.max_length = values.Integer("max_length");
+  if (!values.IsAuto("max_length")) options.max_length = values.Integer("max_length");
   options.packing = values.Flag("packing");
   options.shuffle = values.Flag("shuffle");
-  options.gradient_checkpointing = values.Flag("gradient_checkpointing");
+  options.policy = PolicyFrom(values);
   options.seed = static_cast<uint64_t>(values.Integer("seed"));
   return options;
 }

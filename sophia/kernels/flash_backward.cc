@@ -1,5 +1,4 @@
 #include "sophia/graph/ops/elementwise.h"
-#include "sophia/graph/ops/reduce_ops.h"
 #include "sophia/graph/ops/shape_ops.h"
 #include "sophia/kernels/flash_blocks.h"
 
@@ -13,7 +12,7 @@ using pallas::Ref;
 using pallas::Val;
 using enum pallas::DimensionSemantics;
 
-// Operands of both kernels, in order; segments only if there are any.
+// Operands of the kernels of gradients, in order; segments only if there are any.
 enum Operand : uint8_t { kQ, kK, kV, kGrad, kLogSum, kRowSum, kQuerySegments, kKeySegments };
 
 // Weights P and gradients dS of the scores of one pair of blocks, keys first: f32 [block_k,
@@ -64,6 +63,31 @@ std::vector<BlockSpec> OperandSpecs(const Problem& p, const Places& at) {
     specs.push_back(SegmentBlock(p.blocks.k, at.key));
   }
   return specs;
+}
+
+// rowsum(dO ∘ O), f32 [B, H, 1, T], in the rounding of `out`.
+Tensor RowSums(const Problem& p, const Tensor& out, const Tensor& grad) {
+  const Place head = [](const GridIndex& i) { return i[1]; };
+  const Place query = [](const GridIndex& i) { return i[2]; };
+  const BlockSpec rows = HeadBlock(p, p.blocks.q, head, query);
+  const int64_t elements = p.batch * p.heads * p.length * p.head_dim;
+  const pallas::KernelSpec spec{
+      .name = "flash_attention_rows",
+      .grid = {p.batch, p.heads, p.query_blocks()},
+      .dimension_semantics = {kParallel, kParallel, kParallel},
+      .in_specs = {rows, rows},
+      .out_shapes = {{DType::kF32, {p.batch, p.heads, 1, p.padded}}},
+      .out_specs = {StatisticsBlock(p, head, query)},
+      .cost_estimate = pallas::CostEstimate{.flops = 2 * elements,
+                                            .bytes_accessed = 2 * ByteSize(p.dtype, elements)},
+      .vmem_limit_bytes = VmemLimit(p.target.chip)};
+  const auto body = [](const KernelRefs& r) {
+    const Val product =
+        pallas::Convert(r.in[0].Load(), DType::kF32) * pallas::Convert(r.in[1].Load(), DType::kF32);
+    r.out[0].Store(RowOf(pallas::Sum(product, {1}, {.keep_dims = true})));
+  };
+  const std::vector<Tensor> operands = {p.ToKernel(out), p.ToKernel(grad)};
+  return p.CutRows(pallas::PallasCall(spec, body, operands, CallOf(p.target))[0]);
 }
 
 Tensor QueryGradient(const Problem& p, const std::vector<Tensor>& operands) {
@@ -144,20 +168,20 @@ std::vector<Tensor> Backward(const Tensor& q, const Tensor& k, const Tensor& v,
                              const FlashOutput& forward, const Tensor& grad,
                              const KernelTarget& target, const AttentionMask& mask,
                              const FlashBlocks& blocks) {
-  const Tensor product = Convert(grad, DType::kF32) * Convert(forward.out, DType::kF32);
-  const Tensor sums = Transpose(Sum(product, {-1}, {.keep_dims = true}), {0, 2, 3, 1});
+  const Tensor out_grad = Convert(grad, q.dtype());
   const auto problem = [&](FlashKernel kernel) {
     return ProblemOf(kernel, target, mask, blocks, q, k, v);
   };
+  const Problem for_q = problem(FlashKernel::kQueryGradient);
+  const Problem for_k = problem(FlashKernel::kKeyGradients);
+  const Tensor sums = RowSums(for_q, forward.out, out_grad);
   const auto operands = [&](const Problem& p) {
     std::vector<Tensor> inputs;
-    for (const Tensor& x : {q, k, v, Convert(grad, q.dtype())}) inputs.push_back(p.ToKernel(x));
+    for (const Tensor& x : {q, k, v, out_grad}) inputs.push_back(p.ToKernel(x));
     for (const Tensor& row : {forward.log_sum, sums}) inputs.push_back(p.PadRows(row));
     if (p.has_segments()) inputs.insert(inputs.end(), 2, p.SegmentRows());
     return inputs;
   };
-  const Problem for_q = problem(FlashKernel::kQueryGradient);
-  const Problem for_k = problem(FlashKernel::kKeyGradients);
   std::vector<Tensor> grads = {
       for_q.FromKernel(QueryGradient(for_q, operands(for_q)), for_q.heads)};
   for (const Tensor& g : KeyGradients(for_k, operands(for_k))) {

@@ -18,7 +18,6 @@ struct ForwardInputs {
   Tensor positions;  // s32 [B, S]; with a cache, consecutive in each row
   std::optional<KvCache> cache = std::nullopt;
   Tensor segments = {};  // s32 [B, S]: tokens see those of their own segment; not with a cache
-  Remat remat = {};      // of each layer, when differentiated
 };
 
 struct ForwardResult {

@@ -12,6 +12,7 @@ namespace sophia::models {
 LlamaBlock::LlamaBlock(const nn::ParamScope& scope, const LlamaConfig& c)
     : config(c),
       kernels(scope.policy().kernels()),
+      tokenwise(scope),
       input_layernorm(scope / "input_layernorm", c.d_model, c.norm_eps),
       q_proj(scope / "self_attn.q_proj", c.d_model, c.heads * c.head_dim,
              {.bias = c.attention_bias}),
@@ -29,22 +30,33 @@ LlamaBlock::LlamaBlock(const nn::ParamScope& scope, const LlamaConfig& c)
 Tensor LlamaBlock::operator()(const Tensor& x, const kernels::RotaryTable& rope,
                               const ForwardInputs& inputs, const Tensor& layer,
                               std::optional<KvCache>& cache) const {
-  const int64_t batch = x.dim(0);
-  const int64_t seq = x.dim(1);
-  const auto heads = [&](const Tensor& y, int64_t count) {
-    return Reshape(y, {batch, seq, count, config.head_dim});
+  const auto split = [&](const Tensor& y, int64_t heads) {
+    return Reshape(y, {y.dim(0), y.dim(1), heads, config.head_dim});
   };
-  const Tensor normal = input_layernorm(x);
-  const auto [q, k] = kernels::Rotary(heads(q_proj(normal), config.heads),
-                                      heads(k_proj(normal), config.kv_heads), rope, kernels);
-  const Tensor v = heads(v_proj(normal), config.kv_heads);
+  const auto merge = [](const Tensor& y) { return Reshape(y, {y.dim(0), y.dim(1), -1}); };
+  const std::vector<Tensor> qkv = tokenwise(
+      [&](std::span<const Tensor> in) -> std::vector<Tensor> {
+        const Tensor normal = input_layernorm(in[0]);
+        const auto [q, k] =
+            kernels::Rotary(split(q_proj(normal), config.heads),
+                            split(k_proj(normal), config.kv_heads), {in[1], rope.layout}, kernels);
+        return {merge(q), merge(k), v_proj(normal)};
+      },
+      {x, rope.rows});
+  const Tensor q = split(qkv[0], config.heads);
+  const Tensor k = split(qkv[1], config.kv_heads);
+  const Tensor v = split(qkv[2], config.kv_heads);
   const Tensor mixed =
       cache ? AttendCached(q, k, v, inputs.positions, layer, *cache)
             : nn::Attend(q, k, v, {.causal = true, .segments = inputs.segments}, kernels);
-  const Tensor h = x + o_proj(Reshape(mixed, {batch, seq, config.heads * config.head_dim}));
-  const Tensor mlp_input = post_attention_layernorm(h);
-  const Tensor gate = gate_proj(mlp_input);
-  return h + down_proj(kernels::GatedLinearUnit(gate, up_proj(mlp_input), kernels));
+  return tokenwise(
+      [&](std::span<const Tensor> in) -> std::vector<Tensor> {
+        const Tensor h = in[0] + o_proj(in[1]);
+        const Tensor normal = post_attention_layernorm(h);
+        const Tensor gate = gate_proj(normal);
+        return {h + down_proj(kernels::GatedLinearUnit(gate, up_proj(normal), kernels))};
+      },
+      {x, merge(mixed)})[0];
 }
 
 Llama::Llama(const nn::ParamScope& scope, LlamaConfig config)
@@ -72,7 +84,7 @@ ForwardResult Llama::Forward(const ForwardInputs& inputs) const {
         return cache ? nn::LayerStack::Step{{x, cache->keys, cache->values}}
                      : nn::LayerStack::Step{{x}};
       },
-      carry, {}, inputs.remat);
+      carry);
   ForwardResult result{.hidden = norm_(last.carry[0])};
   if (inputs.cache) result.cache = KvCache{last.carry[1], last.carry[2]};
   return result;

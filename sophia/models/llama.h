@@ -8,6 +8,7 @@
 #include "sophia/nn/layer_stack.h"
 #include "sophia/nn/layers.h"
 #include "sophia/nn/rope.h"
+#include "sophia/nn/tokenwise.h"
 
 namespace sophia::models {
 
@@ -35,6 +36,7 @@ struct LlamaBlock {
 
   const LlamaConfig& config;
   const kernels::KernelTarget& kernels;
+  nn::Tokenwise tokenwise;
   nn::RmsNorm input_layernorm;
   nn::Linear q_proj, k_proj, v_proj, o_proj;
   nn::RmsNorm post_attention_layernorm;

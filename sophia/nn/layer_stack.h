@@ -24,9 +24,11 @@ class LayerStack {
   // `body` is one layer: parameters have the layer's values, `layer` is its number (s32 scalar).
   using Body = std::function<Step(std::span<const Tensor> carry, std::span<const Tensor> xs,
                                   const Tensor& layer)>;
-  // Runs all layers. xs have a leading dimension of `layers`, as the ys get.
-  Step Run(const Body& body, const std::vector<Tensor>& carry, const std::vector<Tensor>& xs,
-           const Remat& remat) const;
+  // Runs all layers. xs have a leading dimension of `layers`, as the ys get. The scope's
+  // ActivationPolicy says what a reverse pass keeps; Error for a number of layers that it does not
+  // divide.
+  Step Run(const Body& body, const std::vector<Tensor>& carry,
+           const std::vector<Tensor>& xs = {}) const;
 
  private:
   ParamTable* table_;

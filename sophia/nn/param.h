@@ -9,6 +9,7 @@
 
 #include "sophia/graph/tensor.h"
 #include "sophia/kernels/kernel_target.h"
+#include "sophia/nn/activation_policy.h"
 #include "sophia/quant/packed_format.h"
 
 namespace sophia::nn {
@@ -119,8 +120,8 @@ class LinearExtension {
 // How a frozen weight is kept, given its spec as if it were not packed; nullptr: as that says.
 using PackingRule = std::function<const quant::PackedFormat*(const ParamSpec&)>;
 
-// Decisions that models leave open: types and storage of weights, what linear layers carry, and
-// which kernels compute.
+// Decisions that models leave open: types and storage of weights, what linear layers carry, which
+// kernels compute, what the reverse pass keeps.
 class ParamPolicy {
  public:
   explicit ParamPolicy(DType dtype) : dtype_(dtype) {}
@@ -141,10 +142,15 @@ class ParamPolicy {
   void set_kernels(const kernels::KernelTarget& target) { kernels_ = target; }
   const kernels::KernelTarget& kernels() const { return kernels_; }
 
+  // Of what is traced from now on.
+  void set_activations(const ActivationPolicy& activations) { activations_ = activations; }
+  const ActivationPolicy& activations() const { return activations_; }
+
  private:
   DType dtype_;
   PackingRule packing_;
   kernels::KernelTarget kernels_;
+  ActivationPolicy activations_;
 };
 
 struct ParamOptions {

@@ -15,16 +15,6 @@ namespace {
 
 constexpr int64_t kMiB = 1024 * 1024;
 
-// Resident memory of this process.
-int64_t ResidentBytes() {
-  std::ifstream status("/proc/self/status");
-  constexpr std::string_view kLine = "VmRSS:";
-  for (std::string line; std::getline(status, line);) {
-    if (line.starts_with(kLine)) return 1024 * std::stoll(line.substr(kLine.size()));
-  }
-  Fail("/proc/self/status", "expected a line VmRSS, got none");
-}
-
 double SecondsSince(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
@@ -44,8 +34,7 @@ std::optional<int64_t> WantedBytes(const std::string& message) {
 
 Json Compiled(const pjrt::Executable& executable) {
   const pjrt::CompiledMemoryStats stats = executable.MemoryStats();
-  return {{"need", stats.argument + stats.temp + stats.output - stats.alias + stats.generated_code},
-          {"offloaded", stats.host_argument + stats.host_temp + stats.host_output}};
+  return {{"need", DeviceBytes(stats)}, {"offloaded", HostBytes(stats)}};
 }
 
 // Throws unless `error` says that memory ran out; else gives what was wanted.
@@ -109,6 +98,23 @@ Measurement FromChild(const ChildResult& child) {
 }
 
 }  // namespace
+
+int64_t DeviceBytes(const pjrt::CompiledMemoryStats& stats) {
+  return stats.argument + stats.temp + stats.output - stats.alias + stats.generated_code;
+}
+
+int64_t HostBytes(const pjrt::CompiledMemoryStats& stats) {
+  return stats.host_argument + stats.host_temp + stats.host_output;
+}
+
+int64_t ResidentBytes() {
+  std::ifstream status("/proc/self/status");
+  constexpr std::string_view kLine = "VmRSS:";
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with(kLine)) return 1024 * std::stoll(line.substr(kLine.size()));
+  }
+  Fail("/proc/self/status", "expected a line VmRSS, got none");
+}
 
 int64_t ParseBytes(const std::string& text) {
   constexpr std::string_view kUnits = "BKMGT";

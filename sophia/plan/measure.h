@@ -5,6 +5,7 @@
 #include <string>
 
 #include "sophia/graph/graph.h"
+#include "sophia/pjrt/executable.h"
 #include "sophia/plan/target.h"
 
 namespace sophia::plan {
@@ -20,6 +21,13 @@ struct Measurement {
   bool complete = false;       // compiled to the end or run, so that `fits` is certain
   std::string compiler;        // "libtpu 0.0.52", or the plugin's platform version
 };
+
+// What a program needs of its device, with its arguments, and of the host.
+int64_t DeviceBytes(const pjrt::CompiledMemoryStats& stats);
+int64_t HostBytes(const pjrt::CompiledMemoryStats& stats);
+
+// Memory that this process has in use.
+int64_t ResidentBytes();
 
 // What libtpu's check before most of the compilation says that the program needs when it may take
 // only `limit` bytes: near the limit it trades time for memory. nullopt: that is enough, or

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "sophia/graph/ops/control_ops.h"
+#include "sophia/graph/ops/special_ops.h"
 #include "sophia/graph/printer.h"
 
 namespace sophia::plan {
@@ -15,24 +16,30 @@ bool HoldsReverseScan(const Region& region) {
       region.nodes, [](const auto& node) { return node->op == &kScan && IsReverse(*node); });
 }
 
-// What forward scans stack up beside the scans that reverse them. Gradient accumulation puts both
-// into the body of a scan of its own.
-int64_t SavedBytes(const Region& region, const LiveSet& live) {
+// Adds what forward scans stack up beside the scans that reverse them. Gradient accumulation puts
+// both into the body of a scan of its own.
+void AddSaved(const Region& region, const LiveSet& live, MemoryTable& table) {
   const bool differentiates = HoldsReverseScan(region);
-  int64_t bytes = 0;
   for (const auto& node : region.nodes) {
     if (node->op != &kScan || IsReverse(*node)) continue;
+    const Region& body = *node->regions[0];
     const auto carries = static_cast<size_t>(node->attrs.Get<int64_t>("carries"));
     for (size_t i = carries; differentiates && i < node->results.size(); ++i) {
-      const bool is_live = live.contains({node.get(), static_cast<int>(i)});
-      if (is_live) bytes += node->results[i].bytes();
+      if (!live.contains({node.get(), static_cast<int>(i)})) continue;
+      (IsOnHost(body.results[i]) ? table.saved_on_host : table.saved) += node->results[i].bytes();
     }
-    if (!differentiates) bytes += SavedBytes(*node->regions[0], live);
+    if (!differentiates) AddSaved(body, live, table);
   }
-  return bytes;
 }
 
 }  // namespace
+
+void MemoryTable::SetPeak(int64_t bytes) {
+  peak = bytes;
+  const int64_t rest = peak - weights - adapters - optimizer - batch;
+  saved = std::clamp<int64_t>(rest, 0, saved);
+  temporaries = rest - saved;
+}
 
 MemoryTable CountMemory(const models::ModelPlan& model, const train::StepProgram& step) {
   MemoryTable table;
@@ -43,7 +50,7 @@ MemoryTable CountMemory(const models::ModelPlan& model, const train::StepProgram
   const Region& main = step.graph->main();
   for (const auto& parameter : main.parameters) table.batch += parameter->results[0].bytes();
   table.batch -= table.weights + table.adapters + table.optimizer;
-  table.saved = SavedBytes(main, LiveTensors(main));
+  AddSaved(main, LiveTensors(main), table);
   return table;
 }
 

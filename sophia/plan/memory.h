@@ -16,6 +16,11 @@ struct MemoryTable {
   int64_t saved = 0;      // of the forward pass, for the backward pass
   int64_t temporaries = 0;
   int64_t peak = 0;
+  int64_t saved_on_host = 0;  // beside the peak
+
+  // Sets the peak and the temporaries. Small activations may never leave the chip: then less than
+  // was counted is saved.
+  void SetPeak(int64_t bytes);
 };
 
 // All but temporaries and peak, counted on the traced step.

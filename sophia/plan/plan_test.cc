@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <csignal>
 
 #include "sophia/base/error.h"
@@ -13,6 +14,7 @@
 #include "sophia/plan/child.h"
 #include "sophia/plan/measure.h"
 #include "sophia/plan/memory.h"
+#include "sophia/plan/search.h"
 #include "sophia/plan/target.h"
 #include "sophia/train/setup.h"
 #include "sophia/train/training_data.h"
@@ -83,7 +85,7 @@ TEST(MemoryTest, CountsWhatAStepHolds) {
   const int64_t layers = config["num_hidden_layers"];
   const int64_t width = config["hidden_size"];
   train::TrainOptions options = TinyOptions();
-  options.gradient_checkpointing = true;
+  options.policy = train::MemoryPolicy::FromText("layers");
   const MemoryTable table = TinyTable(options);
   // AdamW keeps two moments of each adapter value.
   EXPECT_EQ(table.optimizer, 2 * table.adapters);
@@ -99,6 +101,61 @@ TEST(MemoryTest, CountsWhatAStepHolds) {
   const MemoryTable accumulated = TinyTable(options);
   EXPECT_EQ(accumulated.saved, table.saved);
   EXPECT_EQ(accumulated.batch, 4 * 5 * 48 * 4 + 4 + 8);
+}
+
+TEST(MemoryTest, OffloadedInputsLieOnTheHost) {
+  train::TrainOptions options = TinyOptions();
+  options.policy = train::MemoryPolicy::FromText("layers");
+  const MemoryTable kept = TinyTable(options);
+  EXPECT_EQ(kept.saved_on_host, 0);
+  options.policy = train::MemoryPolicy::FromText("layers,offload");
+  const MemoryTable offloaded = TinyTable(options);
+  EXPECT_EQ(offloaded.saved + offloaded.saved_on_host, kept.saved);
+  EXPECT_EQ(offloaded.saved_on_host, 2 * 48 * 48 * 4);  // layers · tokens · width · f32
+}
+
+// Searches with `need` and counts what it asks.
+struct Search {
+  std::optional<int64_t> longest;
+  int calls = 0;
+};
+Search SearchFor(const std::function<double(double)>& need, int64_t limit,
+                 const SearchRange& range) {
+  Search search;
+  search.longest = LongestThatFits(
+      [&](int64_t length) {
+        ++search.calls;
+        return static_cast<int64_t>(need(static_cast<double>(length)));
+      },
+      limit, range);
+  return search;
+}
+
+TEST(SearchTest, FindsTheLongest) {
+  const SearchRange range{.unit = 128, .most = 16384};
+  const std::vector<std::function<double(double)>> needs = {
+      [](double n) { return 5e6 + 700 * n; }, [](double n) { return 5e6 + 0.1 * n * n; },
+      [](double n) { return 5e6 + 1e5 * std::sqrt(n); },
+      [](double n) { return n > 3000 ? 3e7 : 1e6; }, [](double n) { return n > 256 ? 3e7 : 1e6; }};
+  for (size_t i = 0; i < needs.size(); ++i) {
+    int64_t expected = 0;
+    for (int64_t n = 128; n <= 16384; n += 128) {
+      if (needs[i](static_cast<double>(n)) <= 1e7) expected = n;
+    }
+    const Search search = SearchFor(needs[i], 10'000'000, range);
+    EXPECT_EQ(search.longest, expected) << i;
+    EXPECT_LE(search.calls, 14) << i;
+  }
+  EXPECT_LE(SearchFor(needs[0], 10'000'000, range).calls, 4);
+}
+
+TEST(SearchTest, AllOrNothing) {
+  const SearchRange range{.unit = 10, .most = 95};
+  const auto need = [](double n) { return n; };
+  EXPECT_EQ(SearchFor(need, 1000, range).longest, 90);
+  EXPECT_EQ(SearchFor(need, 10, range).longest, 10);
+  EXPECT_EQ(SearchFor(need, 9, range).longest, std::nullopt);
+  EXPECT_EQ(SearchFor(need, 5, {.unit = 5, .most = 5}).longest, 5);
 }
 
 TEST(EstimateTest, CountsProductsInLoops) {

@@ -1,11 +1,14 @@
 #include "sophia/plan/planner.h"
 
 #include <algorithm>
+#include <array>
+#include <map>
 
 #include "sophia/base/error.h"
 #include "sophia/lora/peft.h"
 #include "sophia/models/kernel_choice.h"
 #include "sophia/pallas/work_estimate.h"
+#include "sophia/plan/search.h"
 #include "sophia/train/setup.h"
 #include "sophia/train/training_data.h"
 
@@ -15,75 +18,145 @@ namespace {
 // A run's length only moves the learning rate.
 constexpr int64_t kSteps = 1000;
 
-// The early check at the real limit would go on compiling where the program fits. So it is asked
-// with next to nothing first, where the compiler saves what it can, and then just below the answer.
-Measurement CheckEarly(const Target& target, const Graph& graph, int64_t limit) {
-  const int64_t least = EarlyNeed(target, graph, 0).value_or(0);
-  const int64_t below = std::min(limit, least - least / 20);
-  const int64_t need = EarlyNeed(target, graph, below).value_or(least);
-  return {.fits = need <= limit, .need = need};
+// Without those that the number of layers rules out.
+constexpr auto kPolicies =
+    std::to_array<const char*>({"products", "layers", "layers,tile=2048",
+                                "layers,every=4,tile=2048", "layers,offload,tile=2048"});
+
+// Fails of the whole compilation at a length that the early check let pass.
+constexpr int kMostTries = 4;
+
+SearchRange RangeOf(int64_t positions) {
+  const int64_t unit = std::min(positions, std::max<int64_t>(128, positions / 128));
+  return {.unit = unit, .most = positions};
 }
 
-// A run holds its tokenizer too, and the measuring process is a copy of this one.
-Measurement MeasureRunOnCpu(const PlanRequest& request, const models::ModelFiles& files,
-                            const Graph& graph) {
-  std::optional<io::Tokenizer> tokenizer;
-  if (files.HasTokenizer()) tokenizer = files.LoadTokenizer();
-  return MeasureOnCpu(request.target, graph, request.confirm);
-}
+class Planner {
+ public:
+  explicit Planner(const PlanRequest& request)
+      : request_(request),
+        options_(request.options),
+        files_(models::ModelFiles::OpenConfig(options_.model)) {
+    if (!options_.init_adapter.empty())
+      options_.lora = lora::ReadAdapterConfig(options_.init_adapter);
+    options_.Check();
+    model_ = train::BuildModel(options_, files_);
+    model_->policy->set_kernels(models::KernelsFor(request.target.chip, options_.kernels));
+    limit_ = MemoryLimit(request_.target);
+  }
 
-Measurement MeasureOnTpu(const PlanRequest& request, const Graph& graph, int64_t limit) {
-  const Measurement early = CheckEarly(request.target, graph, limit);
-  const bool is_hopeless = early.need > limit + limit / 10;
-  return request.confirm && !is_hopeless ? CompileForTpu(request.target, graph) : early;
-}
+  const models::ModelSizes& sizes() const { return model_->model->sizes(); }
+
+  Plan Make(const train::MemoryPolicy& policy) {
+    options_.policy = policy;
+    if (request_.find_length) return Longest();
+    const int64_t positions = sizes().max_positions;
+    if (options_.max_length > positions) {
+      Fail("max_length", "expected at most the model's {} positions, got {}", positions,
+           options_.max_length);
+    }
+    return At(options_.max_length, request_.confirm);
+  }
+
+ private:
+  bool is_tpu() const { return request_.target.is_tpu(); }
+
+  train::BatchShape ShapeOf(int64_t length) const {
+    return train::FullShape(length, train::BatchOptionsOf(options_));
+  }
+  train::StepProgram Trace(int64_t length) const {
+    return train::TraceStep(*model_, train::StepOptionsOf(options_, ShapeOf(length), kSteps,
+                                                          model_->policy->kernels()));
+  }
+
+  // The compiler saves what it can where it is given next to nothing.
+  int64_t LeastNeed(const Graph& graph) const {
+    return EarlyNeed(request_.target, graph, 0).value_or(0);
+  }
+  int64_t NeedAt(int64_t length) const {
+    const train::StepProgram step = Trace(length);
+    return is_tpu() ? LeastNeed(*step.graph) : MeasureRunOnCpu(*step.graph, false).need;
+  }
+
+  // Near the limit the compiler trades time for memory, and at the real limit the early check would
+  // go on compiling where the program fits. So the second question is just below the first answer.
+  Measurement MeasureOnTpu(const Graph& graph, bool confirm) const {
+    const int64_t least = LeastNeed(graph);
+    if (confirm && least <= limit_) return CompileForTpu(request_.target, graph);
+    const int64_t below = std::min(limit_, least - least / 20);
+    const int64_t need = EarlyNeed(request_.target, graph, below).value_or(least);
+    return {.fits = need <= limit_, .need = need};
+  }
+
+  // A run holds its tokenizer too, and the measuring process is a copy of this one.
+  Measurement MeasureRunOnCpu(const Graph& graph, bool run) const {
+    std::optional<io::Tokenizer> tokenizer;
+    if (files_.HasTokenizer()) tokenizer = files_.LoadTokenizer();
+    return MeasureOnCpu(request_.target, graph, run);
+  }
+
+  Plan At(int64_t length, bool confirm) const {
+    const train::StepProgram step = Trace(length);
+    Plan plan{.target = request_.target.name,
+              .shape = ShapeOf(length),
+              .policy = options_.policy.ToString(),
+              .memory = CountMemory(*model_, step),
+              .limit = limit_};
+    const Measurement measured =
+        is_tpu() ? MeasureOnTpu(*step.graph, confirm) : MeasureRunOnCpu(*step.graph, confirm);
+    plan.fits = measured.fits;
+    plan.confirmed = measured.complete;
+    plan.compiler = measured.compiler;
+    plan.compile_seconds = measured.seconds;
+    plan.memory.SetPeak(measured.need);
+    const int64_t offloaded = std::max(measured.offloaded, plan.memory.saved_on_host);
+    plan.host = is_tpu() ? std::max(measured.compiler_bytes, offloaded + LargestParameter(*model_))
+                         : plan.memory.peak;
+    plan.step_seconds = measured.step_seconds;
+    if (request_.target.chip) {
+      const pallas::ChipInfo& chip = pallas::Info(*request_.target.chip);
+      plan.step_seconds = pallas::EstimateWork(*step.graph, chip).seconds;
+    }
+    return plan;
+  }
+
+  Plan Longest() const {
+    std::map<int64_t, int64_t> needs;
+    const auto need = [&](int64_t length) {
+      const auto [it, is_new] = needs.try_emplace(length, 0);
+      if (is_new) it->second = NeedAt(length);
+      return it->second;
+    };
+    const SearchRange range = RangeOf(sizes().max_positions);
+    int64_t limit = limit_;
+    for (int tries = 1;; ++tries) {
+      const std::optional<int64_t> longest = LongestThatFits(need, limit, range);
+      const Plan plan = At(longest.value_or(range.unit), request_.confirm && longest.has_value());
+      if (plan.fits || !longest || tries == kMostTries) return plan;
+      limit -= std::max(plan.memory.peak - needs.at(*longest), limit_ / 100);
+    }
+  }
+
+  const PlanRequest& request_;
+  train::TrainOptions options_;
+  models::ModelFiles files_;
+  std::unique_ptr<models::ModelPlan> model_;
+  int64_t limit_ = 0;
+};
 
 }  // namespace
 
-Plan MakePlan(const PlanRequest& request) {
-  train::TrainOptions options = request.options;
-  const models::ModelFiles files = models::ModelFiles::OpenConfig(options.model);
-  if (!options.init_adapter.empty()) options.lora = lora::ReadAdapterConfig(options.init_adapter);
-  options.Check();
-  const auto model = train::BuildModel(options, files);
-  model->policy->set_kernels(models::KernelsFor(request.target.chip, options.kernels));
-  const int64_t positions = model->model->sizes().max_positions;
-  if (options.max_length > positions) {
-    Fail("max_length", "expected at most the model's {} positions, got {}", positions,
-         options.max_length);
+Plan MakePlan(const PlanRequest& request) { return Planner(request).Make(request.options.policy); }
+
+std::vector<Plan> ComparePolicies(const PlanRequest& request) {
+  Planner planner(request);
+  std::vector<Plan> plans;
+  for (const char* text : kPolicies) {
+    const auto policy = train::MemoryPolicy::FromText(text);
+    const bool divides = planner.sizes().layers % policy.activations.layers_per_input == 0;
+    if (divides) plans.push_back(planner.Make(policy));
   }
-  const train::BatchShape shape =
-      train::FullShape(options.max_length, train::BatchOptionsOf(options));
-  const train::StepProgram step = train::TraceStep(
-      *model, train::StepOptionsOf(options, shape, kSteps, model->policy->kernels()));
-  Plan plan{.target = request.target.name,
-            .shape = shape,
-            .policy = options.gradient_checkpointing ? "layers" : "products",
-            .memory = CountMemory(*model, step),
-            .limit = MemoryLimit(request.target)};
-  const Measurement measured = request.target.is_tpu()
-                                   ? MeasureOnTpu(request, *step.graph, plan.limit)
-                                   : MeasureRunOnCpu(request, files, *step.graph);
-  plan.fits = measured.fits;
-  plan.confirmed = measured.complete;
-  plan.compiler = measured.compiler;
-  plan.compile_seconds = measured.seconds;
-  MemoryTable& memory = plan.memory;
-  memory.peak = measured.need;
-  // Small activations stay on the chip.
-  const int64_t rest =
-      memory.peak - memory.weights - memory.adapters - memory.optimizer - memory.batch;
-  memory.saved = std::clamp<int64_t>(rest, 0, memory.saved);
-  memory.temporaries = rest - memory.saved;
-  plan.host = request.target.is_tpu()
-                  ? std::max(measured.compiler_bytes, measured.offloaded + LargestParameter(*model))
-                  : memory.peak;
-  plan.step_seconds = measured.step_seconds;
-  if (request.target.chip) {
-    const pallas::ChipInfo& chip = pallas::Info(*request.target.chip);
-    plan.step_seconds = pallas::EstimateWork(*step.graph, chip).seconds;
-  }
-  return plan;
+  return plans;
 }
 
 }  // namespace sophia::plan

@@ -1,7 +1,7 @@
 #pragma once
 
 #include <optional>
-#include <string>
+#include <vector>
 
 #include "sophia/plan/measure.h"
 #include "sophia/plan/memory.h"
@@ -13,7 +13,8 @@ namespace sophia::plan {
 struct PlanRequest {
   train::TrainOptions options;  // as of a run; `data` is not read
   Target target;
-  bool confirm = true;  // compile to the end, on the CPU run a step; else only check
+  bool confirm = true;       // compile to the end, on the CPU run a step; else only check
+  bool find_length = false;  // the longest that fits, not options.max_length
 };
 
 // What a run of these options would take.
@@ -31,8 +32,13 @@ struct Plan {
   double step_seconds = 0;     // an estimate for TPUs, measured on the CPU; 0: not known
 };
 
-// Traces the step that `train` would run and asks the target's compiler for its memory. Throws
-// Error for a bad model or options, and when the compiler fails otherwise than for memory.
+// Traces the step that `train` would run and asks the target's compiler for its memory. A length is
+// searched with the compiler's early check, where it has one, and then confirmed. Throws Error for
+// a bad model or options, and when the compiler fails otherwise than for memory.
 Plan MakePlan(const PlanRequest& request);
+
+// The same with one memory policy after another, from what takes least time to what takes least
+// memory. options.policy is not read.
+std::vector<Plan> ComparePolicies(const PlanRequest& request);
 
 }  // namespace sophia::plan

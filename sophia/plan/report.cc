@@ -5,6 +5,7 @@
 #include <array>
 
 #include "sophia/base/strings.h"
+#include "sophia/plan/verdict.h"
 
 namespace sophia::plan {
 namespace {
@@ -15,11 +16,10 @@ double Tokens(const Plan& plan) {
   return static_cast<double>(plan.shape.accumulation * plan.shape.batch * plan.shape.seq);
 }
 
-std::string Verdict(const Plan& plan) {
-  const std::string by = Human(std::abs(plan.limit - plan.memory.peak));
-  if (plan.fits) return fmt::format("fits, {} to spare", by);
-  return plan.memory.peak > plan.limit ? fmt::format("does not fit, by {}", by)
-                                       : "does not fit: the compiler ran out of memory";
+std::string VerdictOn(const Plan& plan) {
+  const int64_t spare = plan.limit - plan.memory.peak;
+  if (!plan.fits && spare >= 0) return "does not fit: the compiler ran out of memory";
+  return FitText(plan.fits, spare);
 }
 
 std::string Proof(const Plan& plan) {
@@ -64,11 +64,35 @@ std::string ToText(const Plan& plan) {
   line("batch", Human(memory.batch));
   line("saved activations", Human(memory.saved));
   line("temporaries", Human(memory.temporaries));
-  line("peak", fmt::format("{} of {}: {}", Human(memory.peak), Human(plan.limit), Verdict(plan)));
-  line("host memory", Human(plan.host));
+  line("peak", fmt::format("{} of {}: {}", Human(memory.peak), Human(plan.limit), VerdictOn(plan)));
+  line("host memory", memory.saved_on_host > 0
+                          ? fmt::format("{}, of which {} are offloaded activations",
+                                        Human(plan.host), Human(memory.saved_on_host))
+                          : Human(plan.host));
   line("compilation", Proof(plan));
   if (!plan.compiler.empty()) line("compiler", OneLine(plan.compiler));
   if (plan.step_seconds > 0) line("step time", StepTime(plan));
+  return text;
+}
+
+std::string ToTable(const std::vector<Plan>& plans) {
+  if (plans.empty()) return "";
+  const Plan& first = plans[0];
+  std::string text = fmt::format("{}, one device of {}; {} sequences\n", first.target,
+                                 Human(first.limit), first.shape.accumulation * first.shape.batch);
+  text += fmt::format("{:<30} {:>8} {:>9} {:>9} {:>9} {:>9} {:>10}  {}\n", "policy", "tokens",
+                      "peak", "saved", "on host", "step", "tokens/s", "verdict");
+  for (const Plan& plan : plans) {
+    const bool is_timed = plan.step_seconds > 0;
+    text += fmt::format("{:<30} {:>8} {:>9} {:>9} {:>9} {:>9} {:>10}  {}{}\n", plan.policy,
+                        plan.shape.seq, Human(plan.memory.peak), Human(plan.memory.saved),
+                        Human(plan.memory.saved_on_host),
+                        is_timed ? fmt::format("{:.3g} s", plan.step_seconds) : "?",
+                        is_timed ? fmt::format("{:.0f}", Tokens(plan) / plan.step_seconds) : "?",
+                        VerdictOn(plan), plan.confirmed ? ", confirmed" : "");
+  }
+  if (first.target != "cpu")
+    text += "step: at least, by the roofline of matrix products and kernels\n";
   return text;
 }
 
@@ -83,6 +107,7 @@ Json ToJson(const Plan& plan) {
             {"peak_bytes", memory.peak},
             {"limit_bytes", plan.limit},
             {"host_bytes", plan.host},
+            {"offloaded_bytes", memory.saved_on_host},
             {"compile_seconds", nullptr},
             {"step_seconds_estimate", nullptr},
             {"tokens_per_second_estimate", nullptr},

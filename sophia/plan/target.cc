@@ -44,16 +44,6 @@ pallas::Chip ChipOf(const std::string& name) {
   return *chip;
 }
 
-// MemAvailable of /proc/meminfo, in bytes.
-int64_t AvailableMemory() {
-  constexpr std::string_view kLine = "MemAvailable:";
-  std::ifstream info("/proc/meminfo");
-  for (std::string line; std::getline(info, line);) {
-    if (line.starts_with(kLine)) return 1024 * std::stoll(line.substr(kLine.size()));
-  }
-  Fail("/proc/meminfo", "expected a line MemAvailable, got none");
-}
-
 }  // namespace
 
 Target FindTarget(const std::string& name, const std::optional<std::filesystem::path>& plugin) {
@@ -69,6 +59,15 @@ Target FindTarget(const std::string& name, const std::optional<std::filesystem::
     if (plugin) throw;
   }
   return target;
+}
+
+int64_t AvailableMemory() {
+  constexpr std::string_view kLine = "MemAvailable:";
+  std::ifstream info("/proc/meminfo");
+  for (std::string line; std::getline(info, line);) {
+    if (line.starts_with(kLine)) return 1024 * std::stoll(line.substr(kLine.size()));
+  }
+  Fail("/proc/meminfo", "expected a line MemAvailable, got none");
 }
 
 int64_t MemoryLimit(const Target& target) {

@@ -45,7 +45,7 @@ std::unique_ptr<Graph> TraceEvaluation(const models::ModelPlan& plan, const Batc
   batch.positions = graph->AddInput(losses, {.name = "positions"});
   batch.labels = graph->AddInput(losses, {.name = "labels"});
   const Tracing tracing(*graph);
-  graph->AddOutput(TokenLosses(plan, shape, batch, Remat::Nothing()), {.name = "losses"});
+  graph->AddOutput(TokenLosses(plan, shape, batch, MemoryPolicy().loss_chunk), {.name = "losses"});
   return graph;
 }
 

@@ -104,7 +104,7 @@ Json TrainOptions::ToJson() const {
                {"packing", packing},
                {"shuffle", shuffle},
                {"seed", seed},
-               {"gradient_checkpointing", gradient_checkpointing}};
+               {"policy", policy.ToString()}};
   json.update(EvalJson(eval));
   return json;
 }

@@ -3,6 +3,7 @@
 #include <array>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -14,6 +15,8 @@
 #include "sophia/optim/optimizers.h"
 #include "sophia/pjrt/client.h"
 #include "sophia/runtime/cache.h"
+#include "sophia/runtime/program.h"
+#include "sophia/train/memory_policy.h"
 
 namespace sophia::train {
 
@@ -74,8 +77,8 @@ struct TrainOptions {
   int64_t max_length = 1024;
   bool packing = true;  // several rows in a sequence, where they fit
   bool shuffle = true;
-  bool gradient_checkpointing = false;  // keep layer inputs only and compute the rest again
-  uint64_t seed = 42;                   // below 2^32
+  MemoryPolicy policy = {};
+  uint64_t seed = 42;  // below 2^32
   EvalOptions eval = {};
 
   // Throws Error naming the option that is out of range.
@@ -118,6 +121,8 @@ struct TrainEnvironment {
   std::shared_ptr<const pjrt::Client> client;
   std::optional<pjrt::Device> chosen_device = std::nullopt;  // of the client; nullopt: its first
   std::optional<CompileCache> cache = std::nullopt;
+  // Called with the compiled step before the weights are loaded.
+  std::function<void(const Program& step)> on_compiled = {};
 
   pjrt::Device device() const { return chosen_device ? *chosen_device : client->default_device(); }
 };

@@ -99,6 +99,7 @@ void TrainingRun::Compile() {
   }
   // Before the weights come; what loading them took goes before the first step.
   ReleaseCompiler(*environment_.client);
+  if (environment_.on_compiled) environment_.on_compiled(*program_);
 }
 
 void TrainingRun::LoadWeights(const Checkpoint* checkpoint) {

@@ -32,7 +32,7 @@ StepOptions StepOptionsOf(const TrainOptions& options, const BatchShape& shape, 
   return {.shape = shape,
           .optimizer = OptimizerOf(options, schedule, target),
           .schedule = schedule,
-          .remat = options.gradient_checkpointing ? Remat::Nothing() : SaveProducts()};
+          .policy = options.policy};
 }
 
 }  // namespace sophia::train

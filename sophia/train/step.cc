@@ -6,17 +6,9 @@
 #include "sophia/graph/ops/elementwise.h"
 #include "sophia/graph/ops/reduce_ops.h"
 #include "sophia/graph/ops/shape_ops.h"
-#include "sophia/lora/lora.h"
-#include "sophia/nn/attention.h"
-#include "sophia/nn/layers.h"
 #include "sophia/train/token_losses.h"
 
 namespace sophia::train {
-
-Remat SaveProducts() {
-  return Remat::Named({nn::kSavedLinear, nn::kSavedAttention, lora::kSavedBranch});
-}
-
 namespace {
 
 // A step's data, each array with the axis A of micro-batches in front, or a micro-batch's.
@@ -43,7 +35,7 @@ struct StepData : MicroBatch {
 Tensor ScaledLoss(const models::ModelPlan& plan, const StepOptions& options, const StepData& micro,
                   const Tensor& scale) {
   plan.table->set_dropout_seed(micro.seed);
-  const Tensor losses = TokenLosses(plan, options.shape, micro, options.remat);
+  const Tensor losses = TokenLosses(plan, options.shape, micro, options.policy.loss_chunk);
   plan.table->set_dropout_seed({});
   return Sum(losses) * scale;
 }
@@ -133,6 +125,7 @@ StepProgram TraceStep(const models::ModelPlan& plan, const StepOptions& options)
   batch.labels = add_input(rows, "labels");
 
   const Tracing tracing(graph);
+  plan.policy->set_activations(options.policy.activations);
   const Tensor trained = Convert(Ge(batch.labels, 0.0), DType::kF32);
   const Tensor scale = 1.0 / Max(Sum(trained), 1.0);
   // Dropout draws from a stream of its own for each step and micro-batch.

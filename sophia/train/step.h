@@ -8,17 +8,15 @@
 #include "sophia/optim/schedule.h"
 #include "sophia/optim/transform.h"
 #include "sophia/train/batches.h"
+#include "sophia/train/memory_policy.h"
 
 namespace sophia::train {
-
-// Keeps the results of matrix products and attention; what lies between is cheap to compute again.
-Remat SaveProducts();
 
 struct StepOptions {
   BatchShape shape;
   optim::Transform optimizer;
   optim::Schedule schedule;  // for the reported learning rate
-  Remat remat = SaveProducts();
+  MemoryPolicy policy = {};
   // With an axis "data": the sequences of a micro-batch are split over it, all else is replicated.
   Mesh mesh = {};
   // Extra outputs: the gradient norm over the parameters whose name contains each text.

@@ -8,18 +8,18 @@
 namespace sophia::train {
 
 Tensor TokenLosses(const models::ModelPlan& plan, const BatchShape& shape, const MicroBatch& micro,
-                   const Remat& remat) {
+                   int64_t loss_chunk) {
   const Tensor hidden =
       plan.model
           ->Forward({.ids = micro.ids,
                      .positions = micro.places.defined() ? micro.places
                                                          : Iota({DType::kS32, micro.ids.dims()}, 1),
-                     .segments = micro.segments,
-                     .remat = remat})
+                     .segments = micro.segments})
           .hidden;
   Tensor rows = Reshape(hidden, {-1, hidden.dim(-1)});
   if (shape.gathers()) rows = Take(rows, micro.positions, 0);
-  return nn::LinearCrossEntropy(rows, plan.model->Head(), micro.labels, plan.policy->kernels());
+  return nn::LinearCrossEntropy(rows, plan.model->Head(), micro.labels, plan.policy->kernels(),
+                                {.chunk = loss_chunk});
 }
 
 }  // namespace sophia::train

@@ -15,7 +15,8 @@ struct MicroBatch {
 };
 
 // Loss of each of a micro-batch's loss positions, 0 where the label is ignored. -> f32 [N]
+// `loss_chunk`: see MemoryPolicy.
 Tensor TokenLosses(const models::ModelPlan& plan, const BatchShape& shape, const MicroBatch& micro,
-                   const Remat& remat);
+                   int64_t loss_chunk);
 
 }  // namespace sophia::train

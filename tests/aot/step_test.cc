@@ -26,13 +26,13 @@ ModelPlan PlanOf(const Json& config, DType dtype, nn::PackingRule packing = null
 }
 
 StepProgram Trace(const ModelPlan& plan, const BatchShape& shape, const Mesh& mesh = {},
-                  const Remat& remat = SaveProducts()) {
+                  const MemoryPolicy& policy = {}) {
   const TrainOptions options;
   const optim::Schedule schedule = ScheduleOf(options, 10);
   return TraceStep(plan, {.shape = shape,
                           .optimizer = OptimizerOf(options, schedule),
                           .schedule = schedule,
-                          .remat = remat,
+                          .policy = policy,
                           .mesh = mesh});
 }
 
@@ -74,7 +74,7 @@ TEST(AheadOfTimeTest, QLoraOfEightBillionParametersCompilesForV5eWithKernels) {
   plan.policy->set_kernels(models::KernelsFor(pallas::Chip::kV5e, std::nullopt));
   const StepProgram step =
       Trace(plan, {.accumulation = 1, .batch = 1, .seq = kSeq, .loss_positions = kSeq}, {},
-            Remat::Nothing());
+            MemoryPolicy::FromText("layers"));
   const auto topology = pjrt::Topology::Create(pjrt::Plugin::Load(pjrt::TpuPlugin()), "v5e:1x1");
   const pjrt::CompiledMemoryStats memory = CompileAheadOfTime(topology, *step.graph).MemoryStats();
   // Two bytes for each of the head's and the embedding's numbers, half a byte for the others'.

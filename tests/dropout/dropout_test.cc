@@ -7,6 +7,7 @@
 #include "sophia/graph/ops/reduce_ops.h"
 #include "sophia/nn/layer_stack.h"
 #include "sophia/nn/layers.h"
+#include "sophia/nn/tokenwise.h"
 #include "tests/dropout/masks.h"
 
 namespace sophia::nn {
@@ -76,10 +77,36 @@ TEST(DropoutTest, LayersOfAStackHaveMasksOfTheirOwn) {
     const auto body = [&](std::span<const Tensor>, std::span<const Tensor>, const Tensor&) {
       return LayerStack::Step{{}, {Dropout(table, Full(kShape, 1), 0.5, 3)}};
     };
-    return stack.Run(body, {}, {}, {}).ys;
+    return stack.Run(body, {}).ys;
   })[0];
   const auto masks = Parts(stacked, kLayers);
   ASSERT_EQ(masks.size(), 3u);
+  EXPECT_EQ(masks[0], Mask(7));
+  ExpectIndependent(masks[0], masks[1]);
+  ExpectIndependent(masks[0], masks[2]);
+  ExpectIndependent(masks[1], masks[2]);
+}
+
+TEST(DropoutTest, TilesHaveMasksOfTheirOwn) {
+  constexpr int64_t kTiles = 3;
+  const auto results = RunWithDropout(7, [](ParamTable& table) {
+    ParamPolicy policy(DType::kF32);
+    policy.set_activations({.tile = kShape.dims[0]});
+    const Tokenwise tokenwise(ParamScope(&table, &policy));
+    const auto dropped = [&](std::span<const Tensor> in) -> std::vector<Tensor> {
+      return {Dropout(table, in[0], 0.5, 3)};
+    };
+    const Tensor ones = Full({DType::kF32, {1, kTiles * kShape.dims[0], kShape.dims[1]}}, 1);
+    const ValueAndGradResult result = ValueAndGrad(
+        [&](std::span<const Tensor> p) -> Loss {
+          const Tensor y = tokenwise(dropped, {p[0]})[0];
+          return {Sum(y), {y}};
+        },
+        {ones});
+    return std::vector{result.aux[0], result.grads[0]};
+  });
+  EXPECT_EQ(results[1], results[0]);
+  const auto masks = Parts(results[0], kTiles);
   EXPECT_EQ(masks[0], Mask(7));
   ExpectIndependent(masks[0], masks[1]);
   ExpectIndependent(masks[0], masks[2]);

@@ -49,7 +49,8 @@ class LoraDropoutTest : public ::testing::TestWithParam<Remat> {};
 
 TEST_P(LoraDropoutTest, BranchesHaveMasksOfTheirOwnInBothPasses) {
   const auto results = RunWithDropout(7, [](nn::ParamTable& table) {
-    const MaskLayers layers(table);
+    MaskLayers layers(table);
+    layers.policy.set_activations({.remat = GetParam()});
     const Shape square = {DType::kF32, {kSize, kSize}};
     const Shape stacked = {DType::kF32, {kLayers, kSize, kSize}};
     const Tensor eye = Convert(Eq(Iota(stacked, 1), Iota(stacked, 2)), DType::kF32);
@@ -71,7 +72,7 @@ TEST_P(LoraDropoutTest, BranchesHaveMasksOfTheirOwnInBothPasses) {
     const ValueAndGradResult result = ValueAndGrad(
         [&](std::span<const Tensor> p) -> Loss {
           for (size_t i = 0; i < p.size(); ++i) table.Set(trainable[i], p[i]);
-          const auto last = layers.stack.Run(body, {Scalar(DType::kF32, 0)}, {}, GetParam());
+          const auto last = layers.stack.Run(body, {Scalar(DType::kF32, 0)});
           return {last.carry[0], last.ys};
         },
         std::vector(trainable.size(), eye));

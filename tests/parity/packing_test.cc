@@ -61,7 +61,7 @@ class PackingTest : public ::testing::TestWithParam<std::string> {
                          .batch = kRows};
     options.packing = packing;
     options.shuffle = false;
-    options.gradient_checkpointing = GetParam() == "checkpointing";
+    if (GetParam() == "checkpointing") options.policy = MemoryPolicy::FromText("layers");
     if (GetParam() == "accumulation") {
       options.batch = kRows / 4;
       options.gradient_accumulation_steps = 4;

@@ -114,7 +114,7 @@ TEST(GradientCheckpointingTest, MatchesTorchAndPeft) {
   ASSERT_NE(run, runs.end());
   TrainOptions options = OptionsOf(*run);
   const TrainingRun kept(options, CpuEnvironment());
-  options.gradient_checkpointing = true;
+  options.policy = MemoryPolicy::FromText("layers");
   TrainingRun ours(options, CpuEnvironment());
   const auto temporary = [](const TrainingRun& one) {
     return one.program().executable().executable().MemoryStats().temp;

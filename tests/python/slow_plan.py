@@ -3,12 +3,7 @@
 import json
 
 import pytest
-from cli_support import SMOLLM2, output
-
-LLAMA_8B = {
-    "model_type": "llama", "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32,
-    "num_attention_heads": 32, "num_key_value_heads": 8, "vocab_size": 128256, "rms_norm_eps": 1e-5,
-    "rope_theta": 500000.0, "max_position_embeddings": 131072}
+from cli_support import ROOT, SMOLLM2, output
 
 
 def test_the_check_agrees_with_the_compilation():
@@ -18,10 +13,21 @@ def test_the_check_agrees_with_the_compilation():
     assert early["peak_bytes"] == pytest.approx(full["peak_bytes"], rel=0.05)
 
 
-def test_kernels_save_memory_of_an_8b_step(tmp_path):
-    (tmp_path / "config.json").write_text(json.dumps(LLAMA_8B))
-    arguments = ("plan", "--model", tmp_path, "--quant", "nf4", "--max-length", 4096, "--batch-size", 1,
-                 "--gradient-checkpointing", "--json", "--kernels")
+LLAMA_3_1_8B = ROOT / "examples" / "plan" / "llama-3.1-8b"
+QLORA = ("plan", "--quant", "nf4", "--lora-r", 32, "--batch-size", 1, "--json")
+
+
+def test_the_whole_context_of_an_8b_fits_16_gb():
+    plan = json.loads(output(*QLORA, "--model", LLAMA_3_1_8B, "--max-length", 131072, "--topology", "v5e:1x1",
+                             "--policy", "layers,offload,tile=2048"))
+    print(f"{plan['seq']} tokens: {plan['peak_bytes']} bytes, compiled in {plan['compile_seconds']:.0f} s")
+    assert plan["fits"] and plan["confirmed"] and plan["seq"] == 131072
+    assert plan["peak_bytes"] < plan["limit_bytes"] == 16_909_336_064
+    assert plan["host_bytes"] < 47e9
+
+
+def test_kernels_save_memory_of_an_8b_step():
+    arguments = (*QLORA, "--model", LLAMA_3_1_8B, "--max-length", 4096, "--gradient-checkpointing", "--kernels")
     with_kernels, references = (json.loads(output(*arguments, mode)) for mode in ("mosaic", "reference"))
     for name, plan in [("kernels", with_kernels), ("references", references)]:
         print(f"{name}: peak {plan['peak_bytes']} bytes, compiled in {plan['compile_seconds']:.1f} s")

@@ -305,7 +305,7 @@ def test_init_adapter_sets_the_lora_options(tmp_path):
 
 CHIPS = ["v2", "v3", "v4", "v5e", "v5p", "v6e", "tpu7x"]
 KERNELS = ["adamw", "adamw_8bit", "dropout", "flash_attention", "flash_attention_dkv", "flash_attention_dq",
-           "glu", "glu_backward", "linear_cross_entropy", "linear_cross_entropy_dh", "quant_matmul",
+           "flash_attention_rows", "glu", "glu_backward", "linear_cross_entropy", "linear_cross_entropy_dh", "quant_matmul",
            "quant_matmul_dx", "rms_norm", "rms_norm_backward", "rotary"]
 
 

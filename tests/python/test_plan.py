@@ -55,12 +55,45 @@ def test_the_cpu_keeps_its_promise(tmp_path):
     plan = planned(*shape, "--topology", "cpu")
     with subprocess.Popen(
             [PROGRAM, "train", *map(str, shape), "--data", rows, "--out", tmp_path / "out",
-             "--max-steps", "2"], stdout=subprocess.DEVNULL,
+             "--max-steps", "2"], stdout=subprocess.PIPE, text=True,
             env={**os.environ, "SOPHIA_CACHE_DIR": ""}) as run:  # compiling takes memory too
+        said = run.stdout.read()
         _, status, usage = os.wait4(run.pid, 0)
         run.returncode = os.waitstatus_to_exitcode(status)
     assert run.returncode == 0
     assert plan["peak_bytes"] == pytest.approx(usage.ru_maxrss * 1024, rel=0.1)
+    # The run's own verdict, from the step that it has compiled once and before it loads weights.
+    verdict = re.search(r"^plan: policy products, (\d+) MB of [0-9.]+ GB: fits, ", said, re.M)
+    assert said.count("compiled in") == 1 and said.index("plan: ") < said.index("model: ")
+    assert float(verdict[1]) * 1e6 == pytest.approx(usage.ru_maxrss * 1024, rel=0.2)
+
+
+def test_the_longest_context_fits_and_the_next_does_not():
+    few = ("--model", SMOLLM2, "--batch-size", 16, "--no-confirm")
+    longest = planned(*few, "--max-length", "auto")
+    assert longest["fits"] and longest["peak_bytes"] <= longest["limit_bytes"]
+    assert longest["seq"] % 128 == 0 and longest["seq"] < 8192
+    beyond = planned(*few, "--max-length", longest["seq"] + 128)
+    assert longest["peak_bytes"] < beyond["peak_bytes"]
+    assert not beyond["fits"]
+
+
+def test_a_short_context_fits_whole(config_only):
+    plan = planned("--model", config_only, "--batch-size", 1, "--max-length", "auto")
+    assert plan["fits"] and plan["confirmed"] and plan["seq"] == 128
+
+
+def test_policies_side_by_side(config_only):
+    arguments = ("--model", config_only, "--max-length", 64, "--batch-size", 2, "--no-confirm")
+    result = json.loads(output("plan", *arguments, "--compare", "--json"))
+    assert [plan["policy"] for plan in result] == [
+        "products", "layers", "layers,tile=2048", "layers,offload,tile=2048"]
+    one = planned(*arguments, "--policy", "layers,offload")
+    assert one["policy"] == "layers,offload"
+    assert one["offloaded_bytes"] == 2 * 2 * 64 * 48 * 2  # layers, sequences, tokens, width, bf16
+    table = output("plan", *arguments, "--compare")
+    for plan in result:
+        assert re.search(f"^{plan['policy']} +64 ", table, re.M), table
 
 
 @pytest.mark.parametrize("name", ["v5:1x1", "v5e:3x3", "v5e", "h100"])
@@ -77,6 +110,14 @@ def test_bad_requests(config_only, tmp_path):
     line = complaint(1, "plan", "--model", tmp_path / "none")
     assert "expected a GGUF file or a model folder" in line
     assert "--model" in complaint(2, "plan", "--topology", "cpu")
+    line = complaint(2, "plan", "--model", config_only, "--policy", "layer")
+    assert line.startswith("--policy: [policy] expected everything, products, layers, ")
+    line = complaint(2, "plan", "--model", config_only, "--policy", "layers", "--compare")
+    assert line == "expected --policy or --compare, got both"
+    line = complaint(1, "plan", "--model", config_only, "--max-length", 64,
+                     "--policy", "layers,every=3")
+    assert "a divisor of 2 layers, got 3" in line
+    assert "an integer" in complaint(2, "plan", "--model", config_only, "--max-length", "all")
 
 
 def test_the_table_names_every_part(config_only):

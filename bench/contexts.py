@@ -1,0 +1,92 @@
+#!/usr/bin/env python3
+"""How long a context fits: `sophia plan` for each row of a table, by whole compilations of libtpu.
+
+Beside each row stands the longest context of peers on the same chip as far as it is known: MaxText and hand-written JAX
+by the same compiler, Unsloth's published figure for CUDA. Writes build/bench_contexts.json.
+"""
+
+import argparse
+import json
+import pathlib
+import shlex
+import subprocess
+import tempfile
+
+from run import ROOT
+
+LLAMA_8B, LLAMA_1B = "llama-3.1-8b", "llama-3.2-1b"
+LONG = "layers,offload,tile=2048"
+SHORT = "layers,offload,tile=512"
+NF4 = ("--quant", "nf4")
+LESS_STATE = (*NF4, "--optim", "adamw_8bit")
+
+# model, topology, tokens, policy, more options, what the row is measured by
+ROWS = [
+    (LLAMA_8B, "v5e:1x1", 131072, LONG, NF4, "MaxText NF4 19,456; JAX 10,240; Unsloth (CUDA) 39,543"),
+    (LLAMA_8B, "v5e:1x1", 163840, LONG, NF4, ""),
+    (LLAMA_8B, "v6e:1x1", 262144, LONG, NF4, ""),
+    (LLAMA_8B, "v6e:1x1", 393216, LONG, NF4, ""),
+    (LLAMA_8B, "v3:1x1", 32768, LONG, NF4, ""),
+    (LLAMA_8B, "v3:1x1", 65536, LONG, NF4, ""),
+    (LLAMA_8B, "v2:1x1", 2048, SHORT, LESS_STATE, ""),
+    (LLAMA_8B, "v2:1x1", 8192, SHORT, LESS_STATE, ""),
+    (LLAMA_1B, "v5e:1x1", 196608, LONG, ("--quant", "none"), "MaxText bf16 43,008"),
+    (LLAMA_1B, "v5e:1x1", 262144, LONG, ("--quant", "none"), ""),
+    (LLAMA_8B, "v5e:1x1", 2048, SHORT, LESS_STATE, "at most 7.0e9 bytes"),
+]
+
+
+def parse_flags():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--sophia", type=pathlib.Path, default=ROOT / "build" / "sophia")
+    parser.add_argument("--rows", type=int, nargs="*", default=range(len(ROWS)), help="which rows, from 0")
+    parser.add_argument("--out", type=pathlib.Path, default=ROOT / "build" / "bench_contexts.json")
+    return parser.parse_args()
+
+
+def model_for(name, tokens, scratch):
+    """The example's configuration, whose positions are raised where the context is longer than they are."""
+    folder = ROOT / "examples" / "plan" / name
+    config = json.loads((folder / "config.json").read_text())
+    if tokens <= config["max_position_embeddings"]:
+        return folder
+    longer = pathlib.Path(scratch, f"{name}-{tokens}")
+    longer.mkdir()
+    (longer / "config.json").write_text(json.dumps(config | {"max_position_embeddings": tokens}))
+    return longer
+
+
+def plan(args, row, scratch):
+    name, topology, tokens, policy, more, _ = row
+    command = [
+        str(args.sophia), "plan", "--model", str(model_for(name, tokens, scratch)), "--topology", topology,
+        *more, "--lora-r", "32", "--batch-size", "1", "--max-length", str(tokens), "--policy", policy, "--json",
+    ]
+    print(f"$ {shlex.join(command)}", flush=True)
+    result = subprocess.run(command, stdout=subprocess.PIPE, check=False)
+    return json.loads(result.stdout)
+
+
+def line(row, planned):
+    name, topology, tokens, _, _, peers = row
+    verdict = "fits" if planned["fits"] and planned["confirmed"] else "does not fit"
+    compiled = f"{planned['compile_seconds']:.0f} s" if planned["confirmed"] else "-"
+    return (f"| {name} | {topology} | {tokens:,} | {planned['peak_bytes'] / 1e9:.2f}e9 of "
+            f"{planned['limit_bytes'] / 1e9:.2f}e9 | {verdict} | {planned['host_bytes'] / 1e9:.1f}e9 | {compiled} | "
+            f"{planned['step_seconds_estimate']:.3g} s | {peers} |")
+
+
+def main():
+    args = parse_flags()
+    rows = [ROWS[i] for i in args.rows]
+    with tempfile.TemporaryDirectory() as scratch:
+        plans = [plan(args, row, scratch) for row in rows]
+    print("| model | chip | tokens | device memory | whole compilation | host memory | compiled in | step, at least | "
+          "peers |\n|---|---|---|---|---|---|---|---|---|")
+    for row, planned in zip(rows, plans, strict=True):
+        print(line(row, planned))
+    args.out.write_text(json.dumps([{"row": row, "plan": one} for row, one in zip(rows, plans, strict=True)], indent=1))
+
+
+if __name__ == "__main__":
+    main()

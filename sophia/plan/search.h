@@ -1,0 +1,19 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+
+namespace sophia::plan {
+
+struct SearchRange {
+  int64_t unit = 1;  // lengths are multiples of it
+  int64_t most = 1;  // at least one unit
+};
+
+// The largest length whose need is at most `limit`, nullopt if even one unit needs more. `need`
+// grows with the length, and asking is dear: where it grows evenly, four calls are enough.
+std::optional<int64_t> LongestThatFits(const std::function<int64_t(int64_t length)>& need,
+                                       int64_t limit, const SearchRange& range);
+
+}  // namespace sophia::plan

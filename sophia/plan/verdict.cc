@@ -1,0 +1,48 @@
+#include "sophia/plan/verdict.h"
+
+#include <fmt/format.h>
+
+#include "sophia/base/strings.h"
+#include "sophia/plan/measure.h"
+#include "sophia/plan/target.h"
+
+namespace sophia::plan {
+namespace {
+
+std::string Human(int64_t bytes) { return HumanBytes(static_cast<double>(bytes)); }
+
+bool IsCpu(const pjrt::Device& device) { return device.client().platform_name() == "cpu"; }
+
+}  // namespace
+
+Verdict Judge(const Program& step, const pjrt::Device& device) {
+  const pjrt::CompiledMemoryStats stats = step.executable().executable().MemoryStats();
+  Verdict verdict{.need = DeviceBytes(stats), .offloaded = HostBytes(stats)};
+  if (IsCpu(device)) {
+    const int64_t resident = ResidentBytes();
+    verdict.need += resident;
+    verdict.limit = resident + AvailableMemory();
+  } else if (const auto memory = device.MemoryStats()) {
+    verdict.limit = memory->bytes_limit;
+  }
+  return verdict;
+}
+
+std::string ToText(const Verdict& verdict) {
+  std::string text = Human(verdict.need);
+  if (verdict.limit) {
+    text += fmt::format(" of {}: {}", Human(*verdict.limit),
+                        FitText(verdict.fits(), *verdict.limit - verdict.need));
+  }
+  if (verdict.offloaded > 0) {
+    text += fmt::format("; {} in the host's memory", Human(verdict.offloaded));
+  }
+  return text;
+}
+
+std::string FitText(bool fits, int64_t spare) {
+  return fits ? fmt::format("fits, {} to spare", Human(spare))
+              : fmt::format("does not fit, by {}", Human(-spare));
+}
+
+}  // namespace sophia::plan

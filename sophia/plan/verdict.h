@@ -1,0 +1,30 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "sophia/runtime/program.h"
+
+namespace sophia::plan {
+
+// Whether a compiled step fits where it is about to run.
+struct Verdict {
+  int64_t need = 0;       // of device memory; of a CPU's process, all it takes
+  int64_t offloaded = 0;  // bytes of the host beside it
+  std::optional<int64_t> limit = std::nullopt;  // absent: the device does not say
+
+  bool fits() const { return !limit || need <= *limit; }
+};
+
+// The verdict on a step compiled for `device`, before any of its arguments is there. The limit is
+// what the device reports; for a CPU, what this process has and what the machine has to spare.
+Verdict Judge(const Program& step, const pjrt::Device& device);
+
+// "fits, 15.7 GB to spare", or "does not fit, by 1.2 GB" where less than nothing is to spare.
+std::string FitText(bool fits, int64_t spare);
+
+// "1.2 GB of 16.9 GB: fits, 15.7 GB to spare".
+std::string ToText(const Verdict& verdict);
+
+}  // namespace sophia::plan

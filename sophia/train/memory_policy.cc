@@ -1,0 +1,102 @@
+#include "sophia/train/memory_policy.h"
+
+#include <algorithm>
+#include <charconv>
+#include <optional>
+
+#include "sophia/base/error.h"
+#include "sophia/base/strings.h"
+#include "sophia/lora/lora.h"
+#include "sophia/nn/attention.h"
+#include "sophia/nn/layers.h"
+
+namespace sophia::train {
+namespace {
+
+constexpr std::string_view kEverything = "everything";
+constexpr std::string_view kProducts = "products";
+constexpr std::string_view kLayers = "layers";
+constexpr std::string_view kOffload = "offload";
+
+[[noreturn]] void Refuse(const std::string& lever) {
+  Fail("policy",
+       "expected {}, {}, {}, names joined by + ({}), {}, every=K, tile=N or loss_chunk=N, got "
+       "'{}'",
+       kEverything, kProducts, kLayers, Join(SaveProducts().names, ", "), kOffload, lever);
+}
+
+Remat RematFrom(const std::string& lever) {
+  if (lever == kEverything) return Remat::Everything();
+  if (lever == kProducts) return SaveProducts();
+  if (lever == kLayers) return Remat::Nothing();
+  const std::vector<std::string> known = SaveProducts().names;
+  std::vector<std::string> names = Split(lever, '+');
+  for (const std::string& name : names) {
+    if (std::ranges::find(known, name) == known.end()) Refuse(lever);
+  }
+  return Remat::Named(std::move(names));
+}
+
+std::string NameOf(const Remat& remat) {
+  switch (remat.keep) {
+    case Remat::Keep::kEverything:
+      return std::string(kEverything);
+    case Remat::Keep::kNothing:
+      return std::string(kLayers);
+    case Remat::Keep::kNamed:
+      break;
+  }
+  return remat.names == SaveProducts().names ? std::string(kProducts) : Join(remat.names, "+");
+}
+
+int64_t PositiveFrom(const std::string& text, const std::string& lever) {
+  int64_t value = 0;
+  const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || stop != text.data() + text.size() || value < 1) {
+    Fail("policy", "expected a whole number above 0 after '=', got '{}'", lever);
+  }
+  return value;
+}
+
+}  // namespace
+
+Remat SaveProducts() {
+  return Remat::Named({nn::kSavedLinear, nn::kSavedAttention, lora::kSavedBranch});
+}
+
+MemoryPolicy MemoryPolicy::FromText(const std::string& text) {
+  MemoryPolicy policy;
+  nn::ActivationPolicy& activations = policy.activations;
+  for (const std::string& part : Split(text, ',')) {
+    const std::string lever(Trim(part));
+    const size_t equals = lever.find('=');
+    if (equals == std::string::npos) {
+      if (lever == kOffload) {
+        activations.offloads_inputs = true;
+      } else {
+        activations.remat = RematFrom(lever);
+      }
+      continue;
+    }
+    const std::string name = lever.substr(0, equals);
+    if (name != "every" && name != "tile" && name != "loss_chunk") Refuse(lever);
+    int64_t& value = name == "every"  ? activations.layers_per_input
+                     : name == "tile" ? activations.tile
+                                      : policy.loss_chunk;
+    value = PositiveFrom(lever.substr(equals + 1), lever);
+  }
+  return policy;
+}
+
+std::string MemoryPolicy::ToString() const {
+  std::string text = NameOf(activations.remat);
+  if (activations.layers_per_input > 1) {
+    text += fmt::format(",every={}", activations.layers_per_input);
+  }
+  if (activations.offloads_inputs) text += fmt::format(",{}", kOffload);
+  if (activations.tile > 0) text += fmt::format(",tile={}", activations.tile);
+  if (loss_chunk != MemoryPolicy().loss_chunk) text += fmt::format(",loss_chunk={}", loss_chunk);
+  return text;
+}
+
+}  // namespace sophia::train

@@ -1,0 +1,25 @@
+#pragma once
+
+#include <string>
+
+#include "sophia/nn/activation_policy.h"
+
+namespace sophia::train {
+
+// Keeps the results of matrix products and attention; what lies between is cheap to compute again.
+Remat SaveProducts();
+
+// How a step trades time for memory. Loss and gradients stay the same but for rounding.
+struct MemoryPolicy {
+  nn::ActivationPolicy activations = {.remat = SaveProducts()};
+  int64_t loss_chunk = 128;  // tokens whose logits exist at a time, where no kernel makes the loss
+
+  // From levers separated by commas: what a layer keeps ("everything"; "products"; "layers", its
+  // input only; or names out of linear, attention and lora, joined by +), "every=K", "offload",
+  // "tile=N", "loss_chunk=N". Throws Error for anything else.
+  static MemoryPolicy FromText(const std::string& text);
+  // What FromText reads, without the levers that are as by default.
+  std::string ToString() const;
+};
+
+}  // namespace sophia::train

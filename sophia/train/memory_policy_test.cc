@@ -1,0 +1,53 @@
+#include "sophia/train/memory_policy.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "sophia/base/error.h"
+
+namespace sophia::train {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::ThrowsMessage;
+
+TEST(MemoryPolicyTest, ReadsEveryLever) {
+  const auto policy =
+      MemoryPolicy::FromText("attention+lora, every=4,offload,tile=512,loss_chunk=64");
+  EXPECT_EQ(policy.activations.remat.keep, Remat::Keep::kNamed);
+  EXPECT_THAT(policy.activations.remat.names, ElementsAre("attention", "lora"));
+  EXPECT_EQ(policy.activations.layers_per_input, 4);
+  EXPECT_TRUE(policy.activations.offloads_inputs);
+  EXPECT_EQ(policy.activations.tile, 512);
+  EXPECT_EQ(policy.loss_chunk, 64);
+}
+
+TEST(MemoryPolicyTest, TextsComeBack) {
+  for (const char* text :
+       {"products", "everything", "layers", "attention", "linear+lora", "layers,every=2,offload",
+        "layers,offload,tile=2048", "products,loss_chunk=512"}) {
+    EXPECT_EQ(MemoryPolicy::FromText(text).ToString(), text);
+  }
+  EXPECT_EQ(MemoryPolicy().ToString(), "products");
+  EXPECT_EQ(MemoryPolicy::FromText("offload").ToString(), "products,offload");
+  EXPECT_EQ(MemoryPolicy::FromText("linear+attention+lora").ToString(), "products");
+}
+
+TEST(MemoryPolicyTest, OtherTextsAreRefused) {
+  for (const char* text : {"", "layer", "products,", "linear+mlp", "every", "mlp_tile=3"}) {
+    EXPECT_THAT([&] { MemoryPolicy::FromText(text); },
+                ThrowsMessage<Error>(HasSubstr("[policy] expected everything, products, layers, ")))
+        << text;
+  }
+  for (const char* text : {"every=0", "tile=", "loss_chunk=1k", "every=-1"}) {
+    EXPECT_THAT(
+        [&] { MemoryPolicy::FromText(text); },
+        ThrowsMessage<Error>(HasSubstr("[policy] expected a whole number above 0 after '=', got '" +
+                                       std::string(text))))
+        << text;
+  }
+}
+
+}  // namespace
+}  // namespace sophia::train

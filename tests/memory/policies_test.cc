@@ -1,0 +1,179 @@
+// Memory policies leave loss and gradients as they are, and save what they claim by the compiler's
+// own figures for a TPU.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+
+#include "sophia/base/error_for_test.h"
+#include "sophia/pjrt/test_support.h"
+#include "sophia/plan/measure.h"
+#include "sophia/runtime/program.h"
+#include "sophia/train/run.h"
+#include "sophia/train/setup.h"
+
+namespace sophia::train {
+namespace {
+
+const std::filesystem::path kFixtures = SOPHIA_SOURCE_DIR "/tests/fixtures";
+
+// SGD without clipping moves a parameter by the learning rate times its gradient. At this rate
+// nothing is left of where it was.
+constexpr double kHugeRate = 1e10;
+
+// Compiled in another way, f32 gradients of this model move by 1e-6 (1.5e-6 at most was seen).
+constexpr double kRounding = 2e-6;
+
+struct StepResult {
+  double loss = 0;
+  double grad_norm = 0;
+  std::vector<std::vector<float>> gradients;  // times a factor
+};
+
+StepResult StepWith(const std::string& policy, int64_t accumulation = 1) {
+  TrainingRun run({.model = kFixtures / "llama/gqa",
+                   .data = {kFixtures / "sft/rows.jsonl"},
+                   .init_adapter = kFixtures / "sft/adapters/all_linear",
+                   .dtype = DType::kF32,
+                   .optimizer = OptimizerKind::kSgd,
+                   .learning_rate = kHugeRate,
+                   .lr_scheduler = optim::ScheduleKind::kConstant,
+                   .max_grad_norm = 0,
+                   .max_steps = 1,
+                   .batch = 4,
+                   .gradient_accumulation_steps = accumulation,
+                   .policy = MemoryPolicy::FromText(policy)},
+                  {.client = pjrt::SharedCpuClient().shared_from_this()});
+  const StepMetrics metrics = run.Step(run.NextBatch());
+  StepResult result{.loss = metrics.loss, .grad_norm = metrics.grad_norm};
+  for (const std::vector<std::byte>& bytes : run.State().trainable) {
+    std::vector<float>& values = result.gradients.emplace_back(bytes.size() / sizeof(float));
+    std::memcpy(values.data(), bytes.data(), bytes.size());
+  }
+  return result;
+}
+
+// |a - b| / |b|, in the Euclidean norm.
+double Difference(const std::vector<float>& a, const std::vector<float>& b) {
+  double norm = 0;
+  double difference = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    norm += std::pow(b[i], 2.0);
+    difference += std::pow(static_cast<double>(a[i]) - b[i], 2.0);
+  }
+  return std::sqrt(difference / norm);
+}
+
+void ExpectSame(const StepResult& a, const StepResult& b) {
+  EXPECT_NEAR(a.loss, b.loss, 1e-6 * b.loss);
+  EXPECT_NEAR(a.grad_norm, b.grad_norm, 1e-6 * b.grad_norm);
+  ASSERT_EQ(a.gradients.size(), b.gradients.size());
+  for (size_t i = 0; i < a.gradients.size(); ++i) {
+    EXPECT_LT(Difference(a.gradients[i], b.gradients[i]), kRounding) << i;
+  }
+}
+
+class PolicyTest : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(PolicyTest, LeavesLossAndGradientsAsTheyAre) {
+  static const StepResult kEverything = StepWith("everything");
+  EXPECT_GT(kEverything.grad_norm, 0);
+  ExpectSame(StepWith(GetParam()), kEverything);
+}
+
+INSTANTIATE_TEST_SUITE_P(Levers, PolicyTest,
+                         ::testing::Values("products", "layers", "attention", "layers,offload",
+                                           "products,every=2,offload", "everything,tile=5",
+                                           "layers,loss_chunk=3",
+                                           "layers,every=2,offload,tile=4,loss_chunk=1000"),
+                         [](const auto& info) {
+                           std::string name = info.param;
+                           for (char& c : name) c = std::isalnum(c) != 0 ? c : '_';
+                           return name;
+                         });
+
+TEST(PolicyTest, AllLeversWithAccumulation) {
+  ExpectSame(StepWith("layers,every=2,offload,tile=4", 2), StepWith("everything", 2));
+}
+
+TEST(PolicyTest, TheGroupsOfLayersMustBeEqual) {
+  EXPECT_THAT([] { StepWith("layers,every=3"); },
+              ::testing::ThrowsMessage<Error>(::testing::HasSubstr(
+                  "[policy] expected the input of every k-th layer kept, with k "
+                  "a divisor of 2 layers, got 3")));
+}
+
+// What libtpu's early check wants for a step on v5e with next to no memory, where it saves what it
+// can. The sizes make the value that a lever is about larger than what the chip holds itself.
+class PolicyMemoryTest : public ::testing::Test {
+ protected:
+  static constexpr int64_t kSeq = 2048;
+  static constexpr int64_t kModel = 128;
+  static constexpr int64_t kLarge = 65536;
+  static constexpr int64_t kInput = kSeq * kModel * 2;  // bytes of one layer's input
+
+  StepProgram Trace(const std::string& policy) const {
+    const Json config = {{"model_type", "llama"},        {"vocab_size", vocab_},
+                         {"hidden_size", kModel},        {"intermediate_size", inner_},
+                         {"num_hidden_layers", layers_}, {"num_attention_heads", 1},
+                         {"num_key_value_heads", 1},     {"max_position_embeddings", kSeq},
+                         {"rms_norm_eps", 1e-5},         {"tie_word_embeddings", true}};
+    const models::ModelPlan plan(
+        config, "test",
+        std::make_unique<lora::LoraPolicy>(DType::kBF16, lora::LoraConfig{.rank = 8}));
+    const TrainOptions options{.policy = MemoryPolicy::FromText(policy)};
+    return TraceStep(plan, StepOptionsOf(options, FullShape(kSeq, {.batch = 1}), 10, {}));
+  }
+
+  int64_t Need(const std::string& policy) const {
+    return plan::EarlyNeed(target_, *Trace(policy).graph, 0).value();
+  }
+
+  const plan::Target target_ = plan::FindTarget("v5e:1x1", pjrt::TpuPlugin());
+
+  int64_t layers_ = 2;
+  int64_t inner_ = 256;
+  int64_t vocab_ = 1024;
+};
+
+TEST_F(PolicyMemoryTest, LayersSavesTheProducts) {
+  layers_ = 512;
+  // q, k, v, o, attention and down; gate and up.
+  const int64_t products = layers_ * (6 * kInput + 2 * kSeq * inner_ * 2);
+  EXPECT_GT(Need("products") - Need("layers"), products * 3 / 4);
+}
+
+TEST_F(PolicyMemoryTest, NamesSaveWhatIsNotNamed) {
+  layers_ = 512;
+  EXPECT_GT(Need("products") - Need("attention"), layers_ * 5 * kInput);
+  EXPECT_GT(Need("attention") - Need("layers"), layers_ * kInput * 3 / 4);
+}
+
+TEST_F(PolicyMemoryTest, OffloadMovesTheInputsToTheHost) {
+  layers_ = 512;
+  EXPECT_GT(Need("layers") - Need("layers,offload"), layers_ * kInput * 3 / 4);
+  const plan::Measurement whole = plan::CompileForTpu(target_, *Trace("layers,offload").graph);
+  EXPECT_TRUE(whole.fits);
+  EXPECT_EQ(whole.offloaded, layers_ * kInput);
+}
+
+TEST_F(PolicyMemoryTest, EveryKeepsOneInputOfAGroup) {
+  layers_ = 512;
+  // Inputs of 32 groups, and of the 16 layers of one group at a time.
+  EXPECT_GT(Need("layers") - Need("layers,every=16"), (layers_ - 32 - 16) * kInput * 3 / 4);
+}
+
+TEST_F(PolicyMemoryTest, MlpTilesKeepInnerValuesOfOneTile) {
+  inner_ = kLarge;
+  EXPECT_GT(Need("layers") - Need("layers,tile=256"), 2 * kSeq * inner_ * 2);
+}
+
+TEST_F(PolicyMemoryTest, LossChunksKeepLogitsOfOneChunk) {
+  vocab_ = kLarge;
+  const std::string whole = fmt::format("layers,loss_chunk={}", kSeq);
+  EXPECT_GT(Need(whole) - Need("layers"), kSeq * vocab_ * 2);
+}
+
+}  // namespace
+}  // namespace sophia::train
