@@ -4,6 +4,7 @@
 #include "sophia/base/strings.h"
 #include "sophia/lora/peft.h"
 #include "sophia/models/kernel_choice.h"
+#include "sophia/models/quant_rule.h"
 #include "sophia/models/weights.h"
 
 namespace sophia::cli {
@@ -36,6 +37,16 @@ std::optional<pallas::Mode> KernelsOf(const Values& values) {
 
 DType DTypeOf(const Values& values) { return *DTypeFromName(values.Text("dtype")); }
 
+std::string QuantOf(const Values& values) {
+  const std::string text = values.Text("quant");
+  try {
+    models::QuantChoice::FromText(text);
+  } catch (const Error& error) {
+    throw UsageError(fmt::format("--quant: {}", error.what()));
+  }
+  return text;
+}
+
 LoadedModel::LoadedModel(const Values& values) : LoadedModel(values, values.Text("adapter")) {}
 
 LoadedModel::LoadedModel(const Values& values, std::filesystem::path adapter)
@@ -44,18 +55,21 @@ LoadedModel::LoadedModel(const Values& values, std::filesystem::path adapter)
       adapter_(std::move(adapter)),
       cache_(CompileCache::Default()) {
   const DType dtype = DTypeOf(values);
+  const models::QuantRule rule(files_, models::QuantChoice::FromText(QuantOf(values)));
   if (adapter_.empty()) {
     auto policy = std::make_unique<nn::ParamPolicy>(dtype);
-    policy->set_packing(files_.PackingRule(values.Text("quant")));
+    policy->set_packing(rule.Function());
     plan_ = std::make_unique<models::ModelPlan>(files_.config(), files_.config_name(),
                                                 std::move(policy));
+    rule.CheckNames();
     return;
   }
   auto policy = std::make_unique<lora::LoraPolicy>(dtype, lora::ReadAdapterConfig(adapter_));
-  policy->set_packing(files_.PackingRule(values.Text("quant")));
+  policy->set_packing(rule.Function());
   const lora::LoraPolicy& lora_policy = *policy;
   plan_ =
       std::make_unique<models::ModelPlan>(files_.config(), files_.config_name(), std::move(policy));
+  rule.CheckNames();
   lora_policy.CheckTargets();
   lora::CheckAdapter(adapter_, plan_->specs());
 }

@@ -33,6 +33,8 @@ std::string DeviceName(const pjrt::Client& client, size_t index);
 
 // The type of --dtype.
 DType DTypeOf(const Values& values);
+// What --quant says, checked: see models::QuantChoice.
+std::string QuantOf(const Values& values);
 // How --kernels wants kernels traced; nullopt: as suits the device.
 std::optional<pallas::Mode> KernelsOf(const Values& values);
 

@@ -41,10 +41,12 @@ constexpr Range kEpochs = {.low = 0, .high = 1e6, .low_open = true};
 constexpr Range kShareBelowAll = {.low = 0, .high = 1, .high_open = true};
 constexpr Range kShareAboveNone = {.low = 0, .high = 1, .low_open = true};
 
-constexpr std::string_view kQuants = "auto|none|nf4|int8|int4|int4_g32|int4_g128";
+constexpr std::string_view kQuants = "FORMAT[,NAME=FORMAT]";
 constexpr std::string_view kQuantHelp =
-    "of linear weights. auto: as packed in the GGUF file; none: unpacked once; else quantised on "
-    "load, int4 in groups of 64";
+    "of linear weights, then of modules by name. auto: as packed in the GGUF file; none: unpacked "
+    "once; nf4, int8, int4 (groups of 64), int4_g32, int4_g128: quantised on load. embed_tokens "
+    "and "
+    "lm_head take none or int8";
 
 constexpr auto kOptions = std::to_array<OptionSpec>({
     {kTraining, kModel, "config", "", kText, "FILE.yaml", "",

@@ -92,7 +92,7 @@ train::TrainOptions TrainOptionsFrom(const Values& values) {
     CheckAgainstAdapter(values, lora::ReadAdapterConfig(options.init_adapter));
   }
   options.dtype = DTypeOf(values);
-  options.quant = values.Text("quant");
+  options.quant = QuantOf(values);
   options.kernels = KernelsOf(values);
   options.lora = {.rank = values.Integer("lora_r"),
                   .alpha = values.Number("lora_alpha"),

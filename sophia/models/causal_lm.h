@@ -48,10 +48,13 @@ class CausalLm {
   virtual const ModelSizes& sizes() const = 0;
   virtual ForwardResult Forward(const ForwardInputs& inputs) const = 0;
   // The weight of the vocabulary head, [V, D].
-  virtual Tensor Head() const = 0;
+  virtual const nn::Param& Head() const = 0;
 
   // hidden: [..., D] -> f32 [..., V].
   Tensor Logits(const Tensor& hidden) const;
+  // Cross-entropy of hidden [N, D] to labels, s32 [N] -> f32 [N]; see nn::LinearCrossEntropy.
+  Tensor TokenLosses(const Tensor& hidden, const Tensor& labels,
+                     const kernels::KernelTarget& target, int64_t chunk) const;
   Shape CacheShape(int64_t batch, int64_t capacity, DType dtype) const;
 };
 

@@ -66,7 +66,9 @@ Llama::Llama(const nn::ParamScope& scope, LlamaConfig config)
       block_(stack_.scope(), config_),
       norm_((stack_.Close(), scope / "model.norm"), config_.d_model, config_.norm_eps) {
   if (!config_.tied_embeddings) {
-    lm_head_ = (scope / "lm_head").Declare("weight", {config_.vocab, config_.d_model});
+    lm_head_ = (scope / "lm_head")
+                   .Declare("weight", {config_.vocab, config_.d_model},
+                            {.may_pack = true, .is_table = true});
   }
 }
 
@@ -90,8 +92,8 @@ ForwardResult Llama::Forward(const ForwardInputs& inputs) const {
   return result;
 }
 
-Tensor Llama::Head() const {
-  return config_.tied_embeddings ? embed_tokens_.weight().value() : lm_head_.value();
+const nn::Param& Llama::Head() const {
+  return config_.tied_embeddings ? embed_tokens_.weight() : lm_head_;
 }
 
 }  // namespace sophia::models

@@ -49,7 +49,7 @@ class Llama : public CausalLm {
 
   const ModelSizes& sizes() const override { return config_; }
   ForwardResult Forward(const ForwardInputs& inputs) const override;
-  Tensor Head() const override;
+  const nn::Param& Head() const override;
 
  private:
   LlamaConfig config_;

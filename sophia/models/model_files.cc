@@ -59,6 +59,7 @@ std::optional<int64_t> ModelFiles::StoredPairs(const std::string& path) const {
 }
 
 const quant::PackedFormat* ModelFiles::StoredFormat(const nn::ParamSpec& spec) const {
+  if (!is_gguf_) return nullptr;
   const quant::PackedFormat* format = nullptr;
   for (const int64_t layer : spec.PresentLayers()) {
     const io::TensorInfo* info = tensors_->Find(NameOf(spec, layer));
@@ -68,19 +69,6 @@ const quant::PackedFormat* ModelFiles::StoredFormat(const nn::ParamSpec& spec) c
     format = found;
   }
   return quant::CanPack(*format, spec.dims) ? format : nullptr;
-}
-
-nn::PackingRule ModelFiles::PackingRule(const std::string& quant) const {
-  if (quant == "none" || (quant == "auto" && !is_gguf_)) return nullptr;
-  if (quant == "auto") return [this](const nn::ParamSpec& spec) { return StoredFormat(spec); };
-  const quant::PackedFormat* format = quant::FindPackedFormat(quant);
-  if (format == nullptr || format->block_bytes > 0) {
-    Fail("quant", "expected auto, none or a format that weights are quantised to, got '{}'", quant);
-  }
-  return [format](const nn::ParamSpec& spec) {
-    quant::CheckCanPack(*format, spec.dims, spec.path);
-    return format;
-  };
 }
 
 void ModelFiles::Read(const nn::ParamSpec& spec, int64_t layer, std::span<std::byte> out) const {

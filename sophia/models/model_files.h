@@ -40,11 +40,9 @@ class ModelFiles {
   // file does not hold in that format are quantised.
   void ReadPacked(const nn::ParamSpec& first, int64_t layer, quant::PartBytes out) const;
 
-  // How --quant keeps weights. "none": as they are; "auto": packed if their tensors are stored in
-  // one packed format in all layers, of folders none; else the name of a format that weights are
-  // quantised to, whose rule throws Error for sizes that do not allow it. Valid as long as this
-  // object stays where it is.
-  nn::PackingRule PackingRule(const std::string& quant) const;
+  // The packed format that a GGUF file stores a weight in, the same in all its layers; else
+  // nullptr.
+  const quant::PackedFormat* StoredFormat(const nn::ParamSpec& spec) const;
 
  private:
   ModelFiles() = default;
@@ -55,7 +53,6 @@ class ModelFiles {
   // As Read, for sizes and a type of its own.
   void ReadAs(const nn::ParamSpec& spec, int64_t layer, const Shape& shape,
               std::span<std::byte> out) const;
-  const quant::PackedFormat* StoredFormat(const nn::ParamSpec& spec) const;
 
   std::filesystem::path path_;
   Json config_;

@@ -35,9 +35,9 @@ Tensor RmsNorm::operator()(const Tensor& x) const {
 }
 
 Embedding::Embedding(const ParamScope& scope, int64_t vocab, int64_t size)
-    : weight_(scope.Declare("weight", {vocab, size})) {}
+    : weight_(scope.Declare("weight", {vocab, size}, {.may_pack = true, .is_table = true})) {}
 
-Tensor Embedding::operator()(const Tensor& ids) const { return Take(weight_.value(), ids, 0); }
+Tensor Embedding::operator()(const Tensor& ids) const { return weight_.Rows(ids); }
 
 Tensor Dropout(const ParamTable& table, const Tensor& x, double rate, size_t place) {
   if (!table.dropout_seed().defined() || rate <= 0) return x;

@@ -117,7 +117,8 @@ Param ParamScope::Declare(std::string_view name, Dims dims, const ParamOptions& 
                  .dtype = options.trainable ? options.dtype : policy_->dtype(),
                  .trainable = options.trainable,
                  .init = options.init,
-                 .present_layers = options.present_layers};
+                 .present_layers = options.present_layers,
+                 .is_table = options.is_table};
   const quant::PackedFormat* format = nullptr;
   if (options.may_pack && policy_->packing()) {
     SOPHIA_CHECK(!spec.trainable, "parameter '{}' is trained and packed", spec.path);

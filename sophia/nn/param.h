@@ -42,6 +42,7 @@ struct ParamSpec {
   // never used or saved. Empty: all layers.
   std::vector<int64_t> present_layers = {};
   PackedArray packed = {};
+  bool is_table = false;  // a row for each id of the vocabulary
 
   // The layers that have the parameter; {0} when it is not stacked.
   std::vector<int64_t> PresentLayers() const;
@@ -73,10 +74,10 @@ class Param {
   Tensor Multiply(const Tensor& x, const kernels::KernelTarget& target) const;
   // value()'s rows at `ids`, integers [...] -> [..., in].
   Tensor Rows(const Tensor& ids) const;
-
- private:
+  // The arrays of a packed parameter, in the order of its format.
   std::vector<Tensor> Parts() const;
 
+ private:
   const ParamTable* table_ = nullptr;
   size_t index_ = 0;
 };
@@ -158,7 +159,8 @@ struct ParamOptions {
   ParamInit init = ParamInit::kCheckpoint;
   DType dtype = DType::kF32;  // of trainable parameters; frozen ones follow the policy
   std::vector<int64_t> present_layers = {};
-  bool may_pack = false;  // frozen weights [rows, in] that are read by value() or Rows()
+  bool may_pack = false;  // frozen weights [rows, in] that are not read by their tensor
+  bool is_table = false;  // see ParamSpec
 };
 
 // A place in the model's tree of names, with the policies that hold there.

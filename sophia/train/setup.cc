@@ -2,16 +2,19 @@
 
 #include "sophia/base/error.h"
 #include "sophia/lora/peft.h"
+#include "sophia/models/quant_rule.h"
 
 namespace sophia::train {
 
 std::unique_ptr<models::ModelPlan> BuildModel(const TrainOptions& options,
                                               const models::ModelFiles& files) {
   auto policy = std::make_unique<lora::LoraPolicy>(options.dtype, options.lora);
-  policy->set_packing(files.PackingRule(options.quant));
+  const models::QuantRule rule(files, models::QuantChoice::FromText(options.quant));
+  policy->set_packing(rule.Function());
   const lora::LoraPolicy& lora_policy = *policy;
   auto plan =
       std::make_unique<models::ModelPlan>(files.config(), files.config_name(), std::move(policy));
+  rule.CheckNames();
   lora_policy.CheckTargets();
   if (!options.init_adapter.empty()) lora::CheckAdapter(options.init_adapter, plan->specs());
   return plan;

@@ -3,7 +3,6 @@
 #include "sophia/graph/ops/creation.h"
 #include "sophia/graph/ops/gather_ops.h"
 #include "sophia/graph/ops/shape_ops.h"
-#include "sophia/nn/loss.h"
 
 namespace sophia::train {
 
@@ -18,8 +17,7 @@ Tensor TokenLosses(const models::ModelPlan& plan, const BatchShape& shape, const
           .hidden;
   Tensor rows = Reshape(hidden, {-1, hidden.dim(-1)});
   if (shape.gathers()) rows = Take(rows, micro.positions, 0);
-  return nn::LinearCrossEntropy(rows, plan.model->Head(), micro.labels, plan.policy->kernels(),
-                                {.chunk = loss_chunk});
+  return plan.model->TokenLosses(rows, micro.labels, plan.policy->kernels(), loss_chunk);
 }
 
 }  // namespace sophia::train

@@ -9,6 +9,7 @@
 #include "sophia/base/error_for_test.h"
 #include "sophia/base/file.h"
 #include "sophia/generate/logits.h"
+#include "sophia/models/quant_rule.h"
 #include "sophia/models/weights.h"
 #include "sophia/pjrt/test_support.h"
 #include "sophia/train/run.h"
@@ -21,7 +22,7 @@ const std::filesystem::path kModel = SOPHIA_DEPS_DIR "/models/SmolLM2-135M-Instr
 std::vector<float> LogitsOf(const std::string& quant, const kernels::KernelTarget& target = {}) {
   const auto files = models::ModelFiles::Open(kModel);
   auto policy = std::make_unique<nn::ParamPolicy>(DType::kF32);
-  policy->set_packing(files.PackingRule(quant));
+  policy->set_packing(models::QuantRule(files, models::QuantChoice::FromText(quant)).Function());
   policy->set_kernels(target);
   const models::ModelPlan plan(files.config(), files.config_name(), std::move(policy));
   std::vector<pjrt::Buffer> buffers =
@@ -134,27 +135,74 @@ TEST(QuantisedTrainingTest, Nf4LearnsInLessMemory) {
   EXPECT_LT(quantised.memory.temp - whole.memory.temp, 2 * kLargestLayer);
 }
 
+// SmolLM2's embedding is its head too: a byte for each of its numbers and a scale a row.
+TEST(QuantisedTrainingTest, AnInt8TableLearnsInLessMemory) {
+  constexpr int64_t kVocab = 49152;
+  constexpr int64_t kWidth = 576;
+  const Outcome& whole = Inflated(DType::kF32);
+  const Outcome quantised = TrainTwoSteps(DType::kF32, "none,embed_tokens=int8");
+  EXPECT_EQ(quantised.frozen, whole.frozen);
+  for (size_t i = 0; i < 2; ++i) {
+    EXPECT_NEAR(quantised.losses[i], whole.losses[i], 0.02 * whole.losses[i]) << "step " << i;
+    EXPECT_NE(quantised.losses[i], whole.losses[i]) << "step " << i;
+  }
+  EXPECT_LT(quantised.losses[1], quantised.losses[0]);
+  EXPECT_EQ(whole.memory.argument - quantised.memory.argument, kVocab * (kWidth * 3 - 4));
+  EXPECT_LT(quantised.memory.temp - whole.memory.temp, kVocab * kWidth);
+}
+
 TEST(QuantisedModelTest, LogitsStayNear) {
   const std::vector<float> whole = LogitsOf("none");
-  for (const auto& [quant, share] : {std::pair{"int8", 0.1F}, {"int4_g32", 0.5F}}) {
+  for (const auto& [quant, share] :
+       {std::pair{"int8", 0.1F}, {"int4_g32", 0.5F}, {"none,embed_tokens=int8", 0.05F}}) {
     EXPECT_LE(LargestDifference(LogitsOf(quant), whole), share) << quant;
     EXPECT_GT(LargestDifference(LogitsOf(quant), whole), 1e-4F) << quant;
   }
 }
 
-TEST(PackingRuleTest, NamesTheTensorThatCannotBeQuantised) {
+TEST(QuantRuleTest, NamesTheTensorThatCannotBeQuantised) {
   const auto files = models::ModelFiles::Open(kModel);
   const nn::ParamSpec odd{.path = "model.layers.{}.mlp.up_proj.weight", .dims = {64, 160}};
-  EXPECT_THAT(MessageOf([&] { files.PackingRule("int4_g128")(odd); }),
+  EXPECT_THAT(MessageOf([&] { models::QuantRule(files, {"int4_g128"}).Function()(odd); }),
               ::testing::HasSubstr("[model.layers.{}.mlp.up_proj.weight] expected sizes [rows, in] "
                                    "with in a multiple of 128 for int4_g128, got [64, 160]; int8, "
                                    "int4_g32 would fit"));
-  EXPECT_THAT(MessageOf([&] { files.PackingRule("Q4_1"); }), ::testing::HasSubstr("got 'Q4_1'"));
+  EXPECT_THAT(MessageOf([&] { models::QuantChoice::FromText("Q4_1"); }),
+              ::testing::HasSubstr("got 'Q4_1'"));
 }
 
-TEST(PackingRuleTest, KeepsPackedWhatAllLayersHaveInOneFormat) {
+TEST(QuantRuleTest, ModulesByName) {
+  const auto files = models::ModelFiles::Open(SOPHIA_SOURCE_DIR "/tests/fixtures/llama/defaults");
+  const models::QuantRule rule(
+      files, models::QuantChoice::FromText("nf4, down_proj=int8,lm_head=int8,mlp.up_proj=none"));
+  const auto format = [&](const std::string& path, bool is_table = false) -> std::string {
+    const nn::ParamSpec spec{.path = path + ".weight", .dims = {64, 64}, .is_table = is_table};
+    const quant::PackedFormat* found = rule.Function()(spec);
+    return found == nullptr ? "none" : std::string(found->name);
+  };
+  EXPECT_EQ(format("model.layers.{}.self_attn.q_proj"), "nf4");
+  EXPECT_EQ(format("model.layers.{}.mlp.down_proj"), "int8");
+  EXPECT_EQ(format("model.layers.{}.mlp.up_proj"), "none");
+  EXPECT_EQ(format("model.embed_tokens", true), "none");
+  EXPECT_EQ(format("lm_head", true), "int8");
+  rule.CheckNames();
+  const models::QuantRule unmet(files, models::QuantChoice::FromText("nf4,down=int8"));
+  EXPECT_NE(unmet.Function()({.path = "mlp.down_proj.weight", .dims = {64, 64}}), nullptr);
+  EXPECT_THAT(MessageOf([&] { unmet.CheckNames(); }),
+              ::testing::HasSubstr("[quant] expected names among down_proj, got 'down'"));
+  const models::QuantRule head(files, models::QuantChoice::FromText("nf4,lm_head=nf4"));
+  EXPECT_THAT(MessageOf([&] { head.Function()({.path = "lm_head.weight", .is_table = true}); }),
+              ::testing::HasSubstr("expected none or int8 for 'lm_head', got 'nf4'"));
+  for (const char* text : {"", "nf5", "nf4,lm_head", "nf4,=int8", "nf4,lm_head=auto"}) {
+    EXPECT_THAT(MessageOf([&] { models::QuantChoice::FromText(text); }),
+                ::testing::HasSubstr("[quant] expected "))
+        << text;
+  }
+}
+
+TEST(QuantRuleTest, KeepsPackedWhatAllLayersHaveInOneFormat) {
   const auto files = models::ModelFiles::Open(kModel);
-  const nn::PackingRule rule = files.PackingRule("auto");
+  const nn::PackingRule rule = models::QuantRule(files, {}).Function();
   const nn::ParamSpec q{
       .path = "model.layers.{}.self_attn.q_proj.weight", .dims = {576, 576}, .layers = 30};
   ASSERT_NE(rule(q), nullptr);
@@ -167,7 +215,7 @@ TEST(PackingRuleTest, KeepsPackedWhatAllLayersHaveInOneFormat) {
   EXPECT_EQ(rule(larger), nullptr);
   EXPECT_EQ(rule({.path = "model.norm.weight", .dims = {576}}), nullptr);
   const auto folder = models::ModelFiles::Open(SOPHIA_SOURCE_DIR "/tests/fixtures/llama/defaults");
-  EXPECT_FALSE(folder.PackingRule("auto"));
+  EXPECT_EQ(models::QuantRule(folder, {}).Function()(q), nullptr);
 }
 
 }  // namespace
