@@ -138,10 +138,11 @@ constexpr auto kOptions = std::to_array<OptionSpec>({
     {kTraining, kSteps, "seed", "", kInteger, "N", "42", "of first values, order and dropout",
      kSeed},
 
-    {kTraining, kMemory, "policy", "", kText, "LEVERS", "products",
-     "what layers keep for the backward pass (everything, products, layers, or of linear, "
-     "attention "
-     "and lora, joined by +) and, after commas, every=K, offload, tile=N, loss_chunk=N"},
+    {kTraining, kMemory, "policy", "", kText, "LEVERS", "auto",
+     "auto: the fastest that fits; or what layers keep for the backward pass (everything, "
+     "products, "
+     "layers, or of linear, attention and lora, joined by +) and, after commas, every=K, offload, "
+     "tile=N, loss_chunk=N"},
     {kTraining, kMemory, "gradient_checkpointing", "", kFlag, "", "false",
      "same as --policy layers"},
 

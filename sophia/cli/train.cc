@@ -55,10 +55,11 @@ int RunTrain(const Values& values) {
   const train::OutputOptions output = OutputOptionsFrom(values);
   const auto server = Serve(values, output.folder);
   train::TrainEnvironment environment = EnvironmentFrom(values);
-  environment.on_compiled = [&](const Program& step) {
-    fmt::print("plan: policy {}, {}\n", options.policy.ToString(),
-               plan::ToText(plan::Judge(step, environment.device())));
+  environment.on_compiled = [&](const Program& step, const train::MemoryPolicy& policy) {
+    const plan::Verdict verdict = plan::Judge(step, environment.device());
+    fmt::print("plan: policy {}, {}\n", policy.ToString(), plan::ToText(verdict));
     std::fflush(stdout);
+    return verdict.fits();
   };
   const train::TrainResult result = train::Train(options, environment, output, stdout);
   if (result.steps > 0) {

@@ -50,11 +50,12 @@ train::OptimizerKind OptimizerNamed(std::string_view name) {
   return static_cast<train::OptimizerKind>(found - train::kOptimizerNames.begin());
 }
 
-train::MemoryPolicy PolicyFrom(const Values& values) {
+std::optional<train::MemoryPolicy> PolicyFrom(const Values& values) {
   const bool keeps_inputs_only = values.Flag("gradient_checkpointing");
   if (keeps_inputs_only && values.Has("policy")) {
     throw UsageError("expected --policy or --gradient-checkpointing, got both");
   }
+  if (!keeps_inputs_only && values.Text("policy") == train::kAutoPolicy) return std::nullopt;
   try {
     return train::MemoryPolicy::FromText(keeps_inputs_only ? "layers" : values.Text("policy"));
   } catch (const Error& error) {

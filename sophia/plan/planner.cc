@@ -1,10 +1,10 @@
 #include "sophia/plan/planner.h"
 
 #include <algorithm>
-#include <array>
 #include <map>
 
 #include "sophia/base/error.h"
+#include "sophia/base/strings.h"
 #include "sophia/lora/peft.h"
 #include "sophia/models/kernel_choice.h"
 #include "sophia/pallas/work_estimate.h"
@@ -17,11 +17,6 @@ namespace {
 
 // A run's length only moves the learning rate.
 constexpr int64_t kSteps = 1000;
-
-// Without those that the number of layers rules out.
-constexpr auto kPolicies =
-    std::to_array<const char*>({"products", "layers", "layers,tile=2048",
-                                "layers,every=4,tile=2048", "layers,offload,tile=2048"});
 
 // Fails of the whole compilation at a length that the early check let pass.
 constexpr int kMostTries = 4;
@@ -45,20 +40,67 @@ class Planner {
     limit_ = MemoryLimit(request_.target);
   }
 
+  std::vector<train::MemoryPolicy> policies() const {
+    return train::PoliciesToTry(sizes().layers, is_tpu());
+  }
+
+  // Of the policies that fit, the first; to find a length, the last.
+  Plan Choose() {
+    const std::vector<train::MemoryPolicy> all = policies();
+    if (request_.find_length) {
+      Plan plan = Make(all.back());
+      plan.reason = "takes the least memory";
+      return plan;
+    }
+    std::string shorter;
+    for (const train::MemoryPolicy& policy : all) {
+      const bool is_last = &policy == &all.back();
+      Plan plan = Make(policy, request_.confirm && !is_tpu());
+      if (!plan.fits && !is_last) {
+        shorter += fmt::format("{}{} needs {}", shorter.empty() ? "" : ", ", plan.policy,
+                               HumanBytes(static_cast<double>(plan.memory.peak)));
+        continue;
+      }
+      if (plan.fits && request_.confirm && !plan.confirmed) plan = Make(policy);
+      if (!plan.fits) return WithHint(std::move(plan));
+      plan.reason = shorter.empty() ? "the fastest" : "the fastest that fits: " + shorter;
+      return plan;
+    }
+    return {};
+  }
+
+  Plan Make(const train::MemoryPolicy& policy) { return Make(policy, request_.confirm); }
+
+  // Adds what would help to a plan that does not fit.
+  Plan WithHint(Plan plan) {
+    if (plan.fits || request_.find_length) return plan;
+    for (const train::MemoryPolicy& policy : policies()) {
+      if (policy.ToString() == plan.policy || !Make(policy, false).fits) continue;
+      plan.hint = fmt::format("--policy {} fits", policy.ToString());
+      return plan;
+    }
+    options_.policy = policies().back();
+    const Plan longest = Longest(false);
+    plan.hint = longest.fits ? fmt::format("{} tokens are the most that fit, with --policy {}",
+                                           longest.shape.seq, longest.policy)
+                             : "no context of this model fits this chip";
+    return plan;
+  }
+
+ private:
   const models::ModelSizes& sizes() const { return model_->model->sizes(); }
 
-  Plan Make(const train::MemoryPolicy& policy) {
+  Plan Make(const train::MemoryPolicy& policy, bool confirm) {
     options_.policy = policy;
-    if (request_.find_length) return Longest();
+    if (request_.find_length) return Longest(confirm);
     const int64_t positions = sizes().max_positions;
     if (options_.max_length > positions) {
       Fail("max_length", "expected at most the model's {} positions, got {}", positions,
            options_.max_length);
     }
-    return At(options_.max_length, request_.confirm);
+    return At(options_.max_length, confirm);
   }
 
- private:
   bool is_tpu() const { return request_.target.is_tpu(); }
 
   train::BatchShape ShapeOf(int64_t length) const {
@@ -99,7 +141,7 @@ class Planner {
     const train::StepProgram step = Trace(length);
     Plan plan{.target = request_.target.name,
               .shape = ShapeOf(length),
-              .policy = options_.policy.ToString(),
+              .policy = options_.policy->ToString(),
               .memory = CountMemory(*model_, step),
               .limit = limit_};
     const Measurement measured =
@@ -120,7 +162,7 @@ class Planner {
     return plan;
   }
 
-  Plan Longest() const {
+  Plan Longest(bool confirm) const {
     std::map<int64_t, int64_t> needs;
     const auto need = [&](int64_t length) {
       const auto [it, is_new] = needs.try_emplace(length, 0);
@@ -131,7 +173,7 @@ class Planner {
     int64_t limit = limit_;
     for (int tries = 1;; ++tries) {
       const std::optional<int64_t> longest = LongestThatFits(need, limit, range);
-      const Plan plan = At(longest.value_or(range.unit), request_.confirm && longest.has_value());
+      const Plan plan = At(longest.value_or(range.unit), confirm && longest.has_value());
       if (plan.fits || !longest || tries == kMostTries) return plan;
       limit -= std::max(plan.memory.peak - needs.at(*longest), limit_ / 100);
     }
@@ -146,16 +188,17 @@ class Planner {
 
 }  // namespace
 
-Plan MakePlan(const PlanRequest& request) { return Planner(request).Make(request.options.policy); }
+Plan MakePlan(const PlanRequest& request) {
+  Planner planner(request);
+  if (!request.options.policy) return planner.Choose();
+  return planner.WithHint(planner.Make(*request.options.policy));
+}
 
 std::vector<Plan> ComparePolicies(const PlanRequest& request) {
   Planner planner(request);
   std::vector<Plan> plans;
-  for (const char* text : kPolicies) {
-    const auto policy = train::MemoryPolicy::FromText(text);
-    const bool divides = planner.sizes().layers % policy.activations.layers_per_input == 0;
-    if (divides) plans.push_back(planner.Make(policy));
-  }
+  for (const train::MemoryPolicy& policy : planner.policies())
+    plans.push_back(planner.Make(policy));
   return plans;
 }
 

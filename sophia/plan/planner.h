@@ -22,6 +22,8 @@ struct Plan {
   std::string target;
   train::BatchShape shape;
   std::string policy;
+  std::string reason;  // why this policy; empty: it was asked for
+  std::string hint;    // what would help a plan that does not fit
   bool fits = false;
   bool confirmed = false;  // by a compilation to the end, on the CPU by a step
   MemoryTable memory;
@@ -33,7 +35,8 @@ struct Plan {
 };
 
 // Traces the step that `train` would run and asks the target's compiler for its memory. A length is
-// searched with the compiler's early check, where it has one, and then confirmed. Throws Error for
+// searched with the compiler's early check, where it has one, and then confirmed; without a policy
+// in the options it takes the fastest that fits. Throws Error for
 // a bad model or options, and when the compiler fails otherwise than for memory.
 Plan MakePlan(const PlanRequest& request);
 

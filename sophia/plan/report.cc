@@ -57,6 +57,7 @@ std::string ToText(const Plan& plan) {
   line("step",
        fmt::format("{} sequences of {} tokens, policy {}",
                    plan.shape.accumulation * plan.shape.batch, plan.shape.seq, plan.policy));
+  if (!plan.reason.empty()) line("", fmt::format("policy chosen: {}", plan.reason));
   const MemoryTable& memory = plan.memory;
   line("weights", Human(memory.weights));
   line("adapters", Human(memory.adapters));
@@ -65,6 +66,7 @@ std::string ToText(const Plan& plan) {
   line("saved activations", Human(memory.saved));
   line("temporaries", Human(memory.temporaries));
   line("peak", fmt::format("{} of {}: {}", Human(memory.peak), Human(plan.limit), VerdictOn(plan)));
+  if (!plan.hint.empty()) line("", "hint: " + plan.hint);
   line("host memory", memory.saved_on_host > 0
                           ? fmt::format("{}, of which {} are offloaded activations",
                                         Human(plan.host), Human(memory.saved_on_host))
@@ -104,6 +106,8 @@ Json ToJson(const Plan& plan) {
             {"accumulation", plan.shape.accumulation},
             {"target", plan.target},
             {"policy", plan.policy},
+            {"policy_reason", plan.reason},
+            {"hint", plan.hint},
             {"peak_bytes", memory.peak},
             {"limit_bytes", plan.limit},
             {"host_bytes", plan.host},

@@ -143,6 +143,10 @@ void Checkpoint::CheckBelongsTo(const RunIdentity& run) const {
        Join(differences, ", "));
 }
 
+MemoryPolicy Checkpoint::policy() const {
+  return MemoryPolicy::FromText(identity_.options.at("policy").get<std::string>());
+}
+
 void Checkpoint::Load(const std::vector<nn::ParamSpec>& specs,
                       const std::vector<optim::Slot>& slots, const pjrt::Device& device,
                       std::vector<pjrt::Buffer>& parameters,

@@ -66,6 +66,9 @@ class Checkpoint {
   // Throws Error that names everything in which `run` differs.
   void CheckBelongsTo(const RunIdentity& run) const;
 
+  // What the run's layers keep.
+  MemoryPolicy policy() const;
+
   // Replaces the trainable parameters and the optimiser's state by the saved ones. Throws Error
   // when names or shapes are others.
   void Load(const std::vector<nn::ParamSpec>& specs, const std::vector<optim::Slot>& slots,

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "sophia/base/error.h"
+#include "sophia/train/memory_policy.h"
 #include "sophia/train/token_losses.h"
 
 namespace sophia::train {

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "sophia/nn/activation_policy.h"
 
@@ -8,6 +10,8 @@ namespace sophia::train {
 
 // Keeps the results of matrix products and attention; what lies between is cheap to compute again.
 Remat SaveProducts();
+
+inline constexpr std::string_view kAutoPolicy = "auto";
 
 // How a step trades time for memory. Loss and gradients stay the same but for rounding.
 struct MemoryPolicy {
@@ -21,5 +25,9 @@ struct MemoryPolicy {
   // What FromText reads, without the levers that are as by default.
   std::string ToString() const;
 };
+
+// Policies for a stack of `layers`, from what takes least time to what takes least memory. A host
+// beside the device can hold activations.
+std::vector<MemoryPolicy> PoliciesToTry(int64_t layers, bool has_host);
 
 }  // namespace sophia::train

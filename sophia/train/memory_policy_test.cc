@@ -34,6 +34,20 @@ TEST(MemoryPolicyTest, TextsComeBack) {
   EXPECT_EQ(MemoryPolicy::FromText("linear+attention+lora").ToString(), "products");
 }
 
+TEST(MemoryPolicyTest, TriesWhatTheLayersAndTheDeviceAllow) {
+  const auto texts = [](int64_t layers, bool has_host) {
+    std::vector<std::string> result;
+    for (const MemoryPolicy& policy : PoliciesToTry(layers, has_host)) {
+      result.push_back(policy.ToString());
+    }
+    return result;
+  };
+  EXPECT_THAT(texts(8, true),
+              ElementsAre("products", "layers", "layers,tile=2048", "layers,every=4,tile=2048",
+                          "layers,offload,tile=2048", "layers,offload,tile=512"));
+  EXPECT_THAT(texts(30, false), ElementsAre("products", "layers", "layers,tile=2048"));
+}
+
 TEST(MemoryPolicyTest, OtherTextsAreRefused) {
   for (const char* text : {"", "layer", "products,", "linear+mlp", "every", "mlp_tile=3"}) {
     EXPECT_THAT([&] { MemoryPolicy::FromText(text); },

@@ -104,7 +104,7 @@ Json TrainOptions::ToJson() const {
                {"packing", packing},
                {"shuffle", shuffle},
                {"seed", seed},
-               {"policy", policy.ToString()}};
+               {"policy", policy ? policy->ToString() : std::string(kAutoPolicy)}};
   json.update(EvalJson(eval));
   return json;
 }

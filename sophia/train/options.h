@@ -77,8 +77,8 @@ struct TrainOptions {
   int64_t max_length = 1024;
   bool packing = true;  // several rows in a sequence, where they fit
   bool shuffle = true;
-  MemoryPolicy policy = {};
-  uint64_t seed = 42;  // below 2^32
+  std::optional<MemoryPolicy> policy = {};  // absent: the first of PoliciesToTry that fits
+  uint64_t seed = 42;                       // below 2^32
   EvalOptions eval = {};
 
   // Throws Error naming the option that is out of range.
@@ -121,8 +121,8 @@ struct TrainEnvironment {
   std::shared_ptr<const pjrt::Client> client;
   std::optional<pjrt::Device> chosen_device = std::nullopt;  // of the client; nullopt: its first
   std::optional<CompileCache> cache = std::nullopt;
-  // Called with the compiled step before the weights are loaded.
-  std::function<void(const Program& step)> on_compiled = {};
+  // Called with the compiled step before the weights are loaded; says whether it fits.
+  std::function<bool(const Program& step, const MemoryPolicy& policy)> on_compiled = {};
 
   pjrt::Device device() const { return chosen_device ? *chosen_device : client->default_device(); }
 };

@@ -67,7 +67,11 @@ TrainingRun::TrainingRun(TrainOptions options, TrainEnvironment environment,
                .evaluation_sha256 = data_.evaluation_sha256,
                .examples = static_cast<int64_t>(data_.source->size()),
                .options = options_.ToJson()};
-  if (checkpoint != nullptr) checkpoint->CheckBelongsTo(identity_);
+  if (checkpoint != nullptr) {
+    if (!options_.policy) options_.policy = checkpoint->policy();
+    identity_.options = options_.ToJson();
+    checkpoint->CheckBelongsTo(identity_);
+  }
   loader_ = std::make_unique<BatchLoader>(*data_.source, data_.shape, LoaderOptionsOf(options_));
   total_steps_ =
       options_.max_steps > 0 ? options_.max_steps : loader_->StepsOf(options_.num_train_epochs);
@@ -76,14 +80,43 @@ TrainingRun::TrainingRun(TrainOptions options, TrainEnvironment environment,
     done_ = checkpoint->step();
   }
   Compile();
+  identity_.options = options_.ToJson();
   LoadWeights(checkpoint);
 }
 
 void TrainingRun::Compile() {
   plan_->policy->set_kernels(models::KernelsFor(environment_.device(), options_.kernels));
+  if (options_.policy) {
+    CompileWith(*options_.policy);
+  } else {
+    ChoosePolicy();
+  }
+  if (!data_.evaluation) return;
+  evaluator_.emplace(*data_.evaluation, *plan_,
+                     EvaluatorOptions{.batch = options_.eval.batch, .packing = options_.packing});
+  evaluator_->Compile(environment_.device(), environment_.cache ? &*environment_.cache : nullptr);
+  ReleaseCompiler(*environment_.client);
+}
+
+void TrainingRun::ChoosePolicy() {
+  const bool has_host = environment_.client->platform_name() != "cpu";
+  const std::vector<MemoryPolicy> policies = PoliciesToTry(plan_->model->sizes().layers, has_host);
+  for (size_t i = 0; i < policies.size(); ++i) {
+    options_.policy = policies[i];
+    try {
+      if (CompileWith(policies[i])) return;
+    } catch (const pjrt::CallError& error) {
+      const bool is_last = i + 1 == policies.size();
+      if (error.code() != pjrt::StatusCode::kResourceExhausted || is_last) throw;
+    }
+  }
+}
+
+bool TrainingRun::CompileWith(const MemoryPolicy& policy) {
   StepOptions step_options =
       StepOptionsOf(options_, data_.shape, total_steps_, plan_->policy->kernels());
   step_options.norm_groups = norm_groups_;
+  step_options.policy = policy;
   const StepProgram step = TraceStep(*plan_, step_options);
   slots_ = step.slots;
   flops_per_step_ = pallas::CountFlops(*step.graph);
@@ -92,14 +125,9 @@ void TrainingRun::Compile() {
                        {.name = "train_step",
                         .device = environment_.device(),
                         .cache = environment_.cache ? &*environment_.cache : nullptr}));
-  if (data_.evaluation) {
-    evaluator_.emplace(*data_.evaluation, *plan_,
-                       EvaluatorOptions{.batch = options_.eval.batch, .packing = options_.packing});
-    evaluator_->Compile(environment_.device(), environment_.cache ? &*environment_.cache : nullptr);
-  }
   // Before the weights come; what loading them took goes before the first step.
   ReleaseCompiler(*environment_.client);
-  if (environment_.on_compiled) environment_.on_compiled(*program_);
+  return !environment_.on_compiled || environment_.on_compiled(*program_, policy);
 }
 
 void TrainingRun::LoadWeights(const Checkpoint* checkpoint) {

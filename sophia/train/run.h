@@ -74,6 +74,10 @@ class TrainingRun {
 
  private:
   void Compile();
+  // Compiles with one policy after another until the step fits.
+  void ChoosePolicy();
+  // Whether the step fits, as far as the environment knows.
+  bool CompileWith(const MemoryPolicy& policy);
   void LoadWeights(const Checkpoint* checkpoint);
 
   TrainOptions options_;

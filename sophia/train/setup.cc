@@ -35,7 +35,7 @@ StepOptions StepOptionsOf(const TrainOptions& options, const BatchShape& shape, 
   return {.shape = shape,
           .optimizer = OptimizerOf(options, schedule, target),
           .schedule = schedule,
-          .policy = options.policy};
+          .policy = options.policy.value_or(MemoryPolicy())};
 }
 
 }  // namespace sophia::train

@@ -31,7 +31,7 @@ def planned(*arguments, **more):
 def test_a_tpu_that_is_not_here_confirms(config_only):
     plan = planned("--model", config_only, "--max-length", 64, "--batch-size", 2)
     assert plan["fits"] and plan["confirmed"] and plan["compile_seconds"] > 0
-    assert (plan["seq"], plan["batch"], plan["policy"]) == (64, 2, "products")
+    assert (plan["seq"], plan["batch"], plan["policy"], plan["policy_reason"]) == (64, 2, "products", "the fastest")
     assert plan["limit_bytes"] == 16_909_336_064
     assert 0 < plan["step_seconds_estimate"] < 1
     assert sum(plan["bytes"].values()) == plan["peak_bytes"] < 50e6
@@ -39,13 +39,29 @@ def test_a_tpu_that_is_not_here_confirms(config_only):
 
 
 def test_the_early_check_says_what_does_not_fit():
-    length = ("--model", SMOLLM2, "--max-length", 8192, "--batch-size", 16, "--no-confirm")
+    length = ("--model", SMOLLM2, "--max-length", 8192, "--batch-size", 16, "--no-confirm", "--policy", "products")
     plan = planned(*length)
     assert not plan["fits"] and not plan["confirmed"] and plan["compile_seconds"] is None
     assert plan["peak_bytes"] > plan["limit_bytes"]
     text = sophia("plan", *length)
     assert text.returncode == 1
     assert re.search(r"peak +[0-9.]+ GB of 16\.9 GB: does not fit, by [0-9.]+ GB", text.stdout)
+    assert re.search(r"hint: --policy layers\S* fits\n", text.stdout)
+
+
+def test_the_fastest_policy_that_fits_is_chosen():
+    plan = planned("--model", SMOLLM2, "--max-length", 8192, "--batch-size", 16, "--no-confirm")
+    assert plan["fits"] and plan["policy"].startswith("layers")
+    assert re.match(r"the fastest that fits: products needs [0-9.]+ GB", plan["policy_reason"])
+
+
+def test_what_cannot_fit_gets_a_length_that_does():
+    plan = planned("--model", SMOLLM2, "--max-length", 8192, "--batch-size", 512, "--no-confirm")
+    assert not plan["fits"]
+    found = re.fullmatch(r"(\d+) tokens are the most that fit, with --policy layers,offload,tile=512", plan["hint"])
+    shorter = planned("--model", SMOLLM2, "--max-length", found[1], "--batch-size", 512, "--no-confirm",
+                      "--policy", "layers,offload,tile=512")
+    assert shorter["fits"]
 
 
 def test_the_cpu_keeps_its_promise(tmp_path):
@@ -69,7 +85,7 @@ def test_the_cpu_keeps_its_promise(tmp_path):
 
 
 def test_the_longest_context_fits_and_the_next_does_not():
-    few = ("--model", SMOLLM2, "--batch-size", 16, "--no-confirm")
+    few = ("--model", SMOLLM2, "--batch-size", 16, "--no-confirm", "--policy", "products")
     longest = planned(*few, "--max-length", "auto")
     assert longest["fits"] and longest["peak_bytes"] <= longest["limit_bytes"]
     assert longest["seq"] % 128 == 0 and longest["seq"] < 8192
@@ -87,7 +103,7 @@ def test_policies_side_by_side(config_only):
     arguments = ("--model", config_only, "--max-length", 64, "--batch-size", 2, "--no-confirm")
     result = json.loads(output("plan", *arguments, "--compare", "--json"))
     assert [plan["policy"] for plan in result] == [
-        "products", "layers", "layers,tile=2048", "layers,offload,tile=2048"]
+        "products", "layers", "layers,tile=2048", "layers,offload,tile=2048", "layers,offload,tile=512"]
     one = planned(*arguments, "--policy", "layers,offload")
     assert one["policy"] == "layers,offload"
     assert one["offloaded_bytes"] == 2 * 2 * 64 * 48 * 2  # layers, sequences, tokens, width, bf16
