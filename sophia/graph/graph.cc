@@ -10,6 +10,11 @@ thread_local Graph* current_graph = nullptr;
 
 }  // namespace
 
+std::string Loc::Mlir() const {
+  const std::string_view path = file_;
+  return fmt::format("\"{}\":{}:0", path.substr(path.rfind('/') + 1), line_);
+}
+
 const Shape& Tensor::shape() const {
   SOPHIA_CHECK(defined(), "shape of an undefined tensor");
   return node_->results[static_cast<size_t>(index_)];

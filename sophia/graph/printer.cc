@@ -156,8 +156,13 @@ void RegionPrinter::PrintGeneric(const Node& node) {
       node.op->attributes == nullptr ? "" : fmt::format(" {{{}}}", node.op->attributes(node));
   const std::string results =
       node.results.size() == 1 ? Type(node.results[0]) : fmt::format("({})", Types(node.results));
-  Line(fmt::format("{} = \"{}\"({}){} : ({}) -> {}", Define(node), node.op->mlir, refs, attributes,
-                   Types(Shapes(node.inputs)), results));
+  const std::string location =
+      node.attrs.Has("location")
+          ? fmt::format(" loc(\"{}\"({}))", node.attrs.Get<std::string>("location"),
+                        node.loc.Mlir())
+          : "";
+  Line(fmt::format("{} = \"{}\"({}){} : ({}) -> {}{}", Define(node), node.op->mlir, refs,
+                   attributes, Types(Shapes(node.inputs)), results, location));
 }
 
 void RegionPrinter::PrintNodes(const Region& region) {

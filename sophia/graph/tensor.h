@@ -3,6 +3,7 @@
 #include <compare>
 #include <cstdint>
 #include <functional>
+#include <string>
 
 #include "sophia/base/shape.h"
 
@@ -21,6 +22,8 @@ class Loc {
 
   constexpr const char* file_name() const { return file_; }
   constexpr int line() const { return line_; }
+  // MLIR's `"file.cc":12:0`, without folders, so that a program is the same text in every checkout.
+  std::string Mlir() const;
 
  private:
   constexpr Loc(const char* file, int line) : file_(file), line_(line) {}

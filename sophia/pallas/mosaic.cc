@@ -133,7 +133,8 @@ std::string BackendConfig(const Kernel& kernel) {
 
 std::vector<Tensor> MosaicCall(const Kernel& kernel, const std::vector<Tensor>& inputs, Loc loc) {
   CustomCallOptions options{.backend_config = BackendConfig(kernel),
-                            .has_side_effect = kernel.spec.has_side_effects};
+                            .has_side_effect = kernel.spec.has_side_effects,
+                            .name = kernel.spec.name};
   for (const Shape& input : kernel.inputs) options.operand_layouts.push_back(RowMajor(input));
   for (const Shape& output : kernel.spec.out_shapes) {
     options.result_layouts.push_back(RowMajor(output));

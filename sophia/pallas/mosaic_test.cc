@@ -110,6 +110,7 @@ TEST(MosaicCallTest, EnvelopeHoldsBodyCostLimitLayoutsAndAliases) {
   }
   const std::string text = ToStableHlo(graph);
   EXPECT_THAT(text, HasSubstr("call_target_name = \"tpu_custom_call\""));
+  EXPECT_THAT(text, HasSubstr("-> tensor<16x128xf32> loc(\"scale\"(\"mosaic_test.cc\":"));
   EXPECT_THAT(text,
               HasSubstr("operand_layouts = [dense<[1, 0]> : tensor<2xindex>], result_layouts = "
                         "[dense<[1, 0]> : tensor<2xindex>]"));

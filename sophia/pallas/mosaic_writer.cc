@@ -4,7 +4,6 @@
 
 #include <bit>
 #include <cmath>
-#include <filesystem>
 
 #include "sophia/base/float_bits.h"
 
@@ -252,10 +251,7 @@ void MosaicWriter::PrintGeneric(const Instr& instr) {
 
 void MosaicWriter::PrintInstr(const Instr& instr) {
   const std::string outer = location_;
-  if (locations_) {
-    const std::filesystem::path file = instr.loc.file_name();
-    location_ = fmt::format(" loc(\"{}\":{}:0)", file.filename().string(), instr.loc.line());
-  }
+  if (locations_) location_ = fmt::format(" loc({})", instr.loc.Mlir());
   if (instr.op->print != nullptr) {
     instr.op->print(instr, *this);
   } else {

@@ -8,6 +8,7 @@
 
 #include "sophia/base/error.h"
 #include "sophia/graph/printer.h"
+#include "sophia/runtime/kernel_errors.h"
 
 namespace sophia {
 namespace {
@@ -68,6 +69,17 @@ std::vector<ProgramValue> OutputsOf(const Graph& graph) {
   return values;
 }
 
+// Compiles; a refused kernel is an error of its line.
+template <typename Compile>
+auto NamingKernels(const Graph& graph, const Compile& compile) {
+  try {
+    return compile();
+  } catch (const pjrt::CallError& error) {
+    if (const std::optional<Error> of_kernel = KernelErrorIn(error, graph)) throw *of_kernel;
+    throw;
+  }
+}
+
 }  // namespace
 
 Program Program::Compile(const pjrt::Client& client, const Graph& graph,
@@ -90,7 +102,8 @@ Program Program::Compile(const pjrt::Client& client, const Graph& graph,
     }
   }
   if (!program) {
-    program = Program(pjrt::LoadedExecutable::Compile(client, text, options));
+    program = Program(NamingKernels(
+        graph, [&] { return pjrt::LoadedExecutable::Compile(client, text, options); }));
     if (settings.cache != nullptr) {
       settings.cache->Store(key, program->executable_.executable().Serialize());
     }
@@ -146,8 +159,10 @@ void ReleaseCompiler(const pjrt::Client& client) {
 
 pjrt::Executable CompileAheadOfTime(const pjrt::Topology& topology, const Graph& graph,
                                     const CompileSettings& settings) {
-  return pjrt::CompileAheadOfTime(topology, ToStableHlo(graph, settings.name),
-                                  OptionsFor(graph, settings));
+  return NamingKernels(graph, [&] {
+    return pjrt::CompileAheadOfTime(topology, ToStableHlo(graph, settings.name),
+                                    OptionsFor(graph, settings));
+  });
 }
 
 }  // namespace sophia

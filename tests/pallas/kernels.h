@@ -43,5 +43,7 @@ TestKernel MatMulKernel(const MatMulConfig& config);
 std::vector<TestKernel> SampleKernels();
 // Without: one op or idea each.
 std::vector<TestKernel> OpKernels();
+// Kernels that pass the checks while tracing but not libtpu.
+std::vector<TestKernel> RefusedKernels();
 
 }  // namespace sophia::pallas

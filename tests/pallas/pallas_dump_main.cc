@@ -4,6 +4,7 @@
 //   with in/0, ... and out/0, ... as f32 or s32.
 // pallas_dump compile CHIP: compiles those that the chip takes by libtpu and prints a line for
 // each.
+// pallas_dump refused CHIP: the same for kernels that libtpu refuses.
 #include <cstdio>
 #include <filesystem>
 #include <span>
@@ -47,12 +48,12 @@ void WriteInterpreted(const std::filesystem::path& folder) {
   }
 }
 
-void Compile(const std::string& name) {
+void Compile(const std::string& name, const std::vector<TestKernel>& kernels) {
   const std::optional<Chip> chip = ChipFromName(name);
   if (!chip) Fail("pallas_dump", "expected a chip, got {}", name);
   const pjrt::Topology topology = pjrt::Topology::Create(
       pjrt::Plugin::Load(SOPHIA_DEPS_DIR "/plugins/libtpu.so"), Info(*chip).topology);
-  for (const TestKernel& test : AllTestKernels()) {
+  for (const TestKernel& test : kernels) {
     if (test.from > *chip) continue;
     Graph graph;
     {
@@ -87,9 +88,13 @@ int main(int argc, char** argv) {
     } else if (command == "interpret") {
       sophia::pallas::WriteInterpreted(arguments[2]);
     } else if (command == "compile") {
-      sophia::pallas::Compile(arguments[2]);
+      sophia::pallas::Compile(arguments[2], sophia::pallas::AllTestKernels());
+    } else if (command == "refused") {
+      sophia::pallas::Compile(arguments[2], sophia::pallas::RefusedKernels());
     } else {
-      std::fprintf(stderr, "usage: pallas_dump write FOLDER | interpret FOLDER | compile CHIP\n");
+      std::fprintf(stderr,
+                   "usage: pallas_dump write FOLDER | interpret FOLDER | compile CHIP | "
+                   "refused CHIP\n");
       return 2;
     }
   } catch (const std::exception& error) {

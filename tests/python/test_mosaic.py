@@ -184,3 +184,23 @@ def test_libtpu_compiles(kernels, chip):
     missing = {name for other, names in NEW.items() for name in names
                if CHIPS.index(chip) < CHIPS.index(other)}
     assert set(re.findall(r"^(\w+) ok$", result.stdout, re.M)) == set(kernels) - missing
+
+
+def line_of(text):
+    """`file:line` of the one line of the refused kernels that holds the text."""
+    path = ROOT / "tests" / "pallas" / "refused_kernels.cc"
+    (line,) = [i for i, line in enumerate(path.read_text().splitlines(), 1) if text in line]
+    return f"{path.name}:{line}"
+
+
+@pytest.mark.parametrize("chip", ["v2", "v5e"])
+def test_libtpus_errors_name_the_kernels_line(chip):
+    output = subprocess.run([DUMP, "refused", chip], text=True, timeout=300, check=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE).stdout  # fmt: skip
+    reshape, spills = output.splitlines()
+    line = line_of("odd_reshape is refused here")
+    assert reshape.startswith(f"odd_reshape [{line}] kernel 'odd_reshape': expected what libtpu compiles, got: "
+                              "infer-vector-layout: unsupported shape cast in "), reshape
+    # Of the call, since the whole kernel is too large.
+    assert re.search(r"^spills \[\S+tests/pallas/pallas_dump_main\.cc:\d+\] kernel 'spills': expected at most "
+                     r"16\.00M of VMEM, got \d+\.\d+M ", spills), spills

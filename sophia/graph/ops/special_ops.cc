@@ -307,6 +307,7 @@ std::vector<Tensor> CustomCall(const std::string& target, const std::vector<Tens
               {"has_side_effect", options.has_side_effect},
               {"results", results}};
   if (!layouts.empty()) attrs.Set("layouts", layouts);
+  if (!options.name.empty()) attrs.Set("location", options.name);
   if (!options.output_operand_aliases.empty()) {
     attrs.Set("aliases", AliasList(options.output_operand_aliases, results.size()));
   }

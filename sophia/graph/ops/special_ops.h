@@ -38,6 +38,7 @@ struct CustomCallOptions {
   std::string backend_config = {};
   bool typed_ffi = false;  // API version 4: backend_config is an MLIR dictionary
   bool has_side_effect = false;
+  std::string name = {};  // with the line of `loc`, in the compiler's messages and profiles
   std::vector<Dims> operand_layouts = {};  // minor-to-major orders, or none for the default
   std::vector<Dims> result_layouts = {};
   // Pairs of result and operand that share a buffer.
