@@ -25,7 +25,7 @@ void ForwardBody(const Problem& p, const KernelRefs& r) {
     sum.Store(0.0);
     mix.Store(0.0);
   });
-  pallas::When(pallas::Eq(j, VisibleKeyBlock(p, q, j)), [&] {
+  pallas::When(pallas::Eq(j, VisibleKeyBlock(p, {pallas::ProgramId(0), r.prefetch}, q, j)), [&] {
     const Val queries = LoadBlock(p, r.in[0]);
     const Val keys = LoadBlock(p, r.in[1]);
     const Val values = LoadBlock(p, r.in[2]);
@@ -60,7 +60,9 @@ pallas::KernelSpec ForwardSpec(const Problem& p) {
   const Place head = [](const GridIndex& i) { return i[1]; };
   const Place kv_head = [group = p.group()](const GridIndex& i) { return i[1] / group; };
   const Place query = [](const GridIndex& i) { return i[2]; };
-  const Place key = [p](const GridIndex& i) { return VisibleKeyBlock(p, i[2], i[3]); };
+  const Place key = [p](const GridIndex& i) {
+    return VisibleKeyBlock(p, {i[0], i.prefetch}, i[2], i[3]);
+  };
   const BlockSpec queries = HeadBlock(p, p.blocks.q, head, query);
   const BlockSpec keys = HeadBlock(p, p.blocks.k, kv_head, key);
   pallas::KernelSpec spec{
@@ -76,6 +78,7 @@ pallas::KernelSpec ForwardSpec(const Problem& p) {
       .cost_estimate = p.Cost(2, 2 * p.heads, 2, p.blocks.q),
       .vmem_limit_bytes = VmemLimit(p.target.chip)};
   if (p.has_segments()) {
+    spec.num_scalar_prefetch = 1;
     spec.in_specs.push_back(SegmentBlock(p.blocks.q, query));
     spec.in_specs.push_back(SegmentBlock(p.blocks.k, key));
   }
@@ -88,7 +91,10 @@ FlashOutput Forward(const Tensor& q, const Tensor& k, const Tensor& v, const Ker
                     const AttentionMask& mask, const FlashBlocks& blocks) {
   const Problem p = ProblemOf(FlashKernel::kForward, target, mask, blocks, q, k, v);
   std::vector<Tensor> inputs = {p.ToKernel(q), p.ToKernel(k), p.ToKernel(v)};
-  if (p.has_segments()) inputs.insert(inputs.end(), 2, p.SegmentRows());
+  if (p.has_segments()) {
+    inputs.insert(inputs.begin(), p.KeyBounds());
+    inputs.insert(inputs.end(), 2, p.SegmentRows());
+  }
   const std::vector<Tensor> results = pallas::PallasCall(
       ForwardSpec(p), [&](const KernelRefs& r) { ForwardBody(p, r); }, inputs, CallOf(target));
   return {p.FromKernel(results[0], p.heads), p.CutRows(results[1])};

@@ -20,12 +20,13 @@ struct FlashBlocks {
 // Tiles, forward: a program a batch row, head and block of queries, walking over blocks of keys.
 // Backward: the same for q; for k and v a program a block of keys, walking over the query heads of
 // its group and their blocks, with transposed scores, so that statistics stay rows. Blocks that the
-// mask excludes are neither fetched nor computed. With D a multiple of 128 the kernels read heads
-// where they lie, as columns of [B, T, H·D]; otherwise from [B, H, T, D].
-// VMEM: blocks of the operands twice, f32 scratch [block, D] for each accumulator and, forward, two
-// of [block_q, 128]; the compiler adds a few arrays of scores, f32 [block_q, block_k]. Products
-// take the operands' type (f32 on chips that multiply no bf16) and accumulate in f32; the softmax
-// is f32. Mode kReference is ReferenceAttention.
+// mask excludes are neither fetched nor computed: for causal masks and windows by their place, for
+// segments by bounds that plain ops compute and the kernels prefetch. With D a multiple of 128 the
+// kernels read heads where they lie, as columns of [B, T, H·D]; otherwise from [B, H, T, D]. VMEM:
+// blocks of the operands twice, f32 scratch [block, D] for each accumulator and, forward, two of
+// [block_q, 128]; the compiler adds a few arrays of scores, f32 [block_q, block_k]. Products take
+// the operands' type (f32 on chips that multiply no bf16) and accumulate in f32; the softmax is
+// f32. Mode kReference is ReferenceAttention.
 Tensor FlashAttention(const Tensor& q, const Tensor& k, const Tensor& v, const KernelTarget& target,
                       const AttentionMask& mask, const FlashBlocks& blocks = {});
 

@@ -12,7 +12,8 @@ using pallas::Ref;
 using pallas::Val;
 using enum pallas::DimensionSemantics;
 
-// Operands of the kernels of gradients, in order; segments only if there are any.
+// Operands of the kernels of gradients behind the prefetched bounds, in order; bounds and segments
+// only if there are segments.
 enum Operand : uint8_t { kQ, kK, kV, kGrad, kLogSum, kRowSum, kQuerySegments, kKeySegments };
 
 // Weights P and gradients dS of the scores of one pair of blocks, keys first: f32 [block_k,
@@ -95,11 +96,15 @@ Tensor QueryGradient(const Problem& p, const std::vector<Tensor>& operands) {
       OperandSpecs(p, {.head = [](const GridIndex& i) { return i[1]; },
                        .kv_head = [group = p.group()](const GridIndex& i) { return i[1] / group; },
                        .query = [](const GridIndex& i) { return i[2]; },
-                       .key = [p](const GridIndex& i) { return VisibleKeyBlock(p, i[2], i[3]); }});
+                       .key =
+                           [p](const GridIndex& i) {
+                             return VisibleKeyBlock(p, {i[0], i.prefetch}, i[2], i[3]);
+                           }});
   const pallas::KernelSpec spec{
       .name = "flash_attention_dq",
       .grid = {p.batch, p.heads, p.query_blocks(), p.key_blocks()},
       .dimension_semantics = {kParallel, kParallel, kParallel, kArbitrary},
+      .num_scalar_prefetch = p.has_segments() ? 1 : 0,
       .in_specs = specs,
       .out_shapes = {p.ArrayOf(p.heads)},
       .out_specs = {specs[kQ]},
@@ -111,7 +116,7 @@ Tensor QueryGradient(const Problem& p, const std::vector<Tensor>& operands) {
     const Val j = pallas::ProgramId(3);
     const Ref& sum = r.scratch[0];
     pallas::When(pallas::Eq(j, 0), [&] { sum.Store(0.0); });
-    pallas::When(pallas::Eq(j, VisibleKeyBlock(p, q, j)), [&] {
+    pallas::When(pallas::Eq(j, VisibleKeyBlock(p, {pallas::ProgramId(0), r.prefetch}, q, j)), [&] {
       const Scores scores = ScoresOf(p, r, q, j);
       Accumulate(sum, scores.grads, LoadBlock(p, r.in[kK]), true);
     });
@@ -125,13 +130,17 @@ std::vector<Tensor> KeyGradients(const Problem& p, const std::vector<Tensor>& op
   const std::vector<BlockSpec> specs = OperandSpecs(
       p, {.head = [group = p.group()](const GridIndex& i) { return i[1] * group + i[3]; },
           .kv_head = [](const GridIndex& i) { return i[1]; },
-          .query = [p](const GridIndex& i) { return VisibleQueryBlock(p, i[2], i[4]); },
+          .query =
+              [p](const GridIndex& i) {
+                return VisibleQueryBlock(p, {i[0], i.prefetch}, i[2], i[4]);
+              },
           .key = [](const GridIndex& i) { return i[2]; }});
   const pallas::ScratchSpec sum = pallas::Vmem(DType::kF32, {p.blocks.k, p.head_dim});
   const pallas::KernelSpec spec{
       .name = "flash_attention_dkv",
       .grid = {p.batch, p.kv_heads, p.key_blocks(), p.group(), p.query_blocks()},
       .dimension_semantics = {kParallel, kParallel, kParallel, kArbitrary, kArbitrary},
+      .num_scalar_prefetch = p.has_segments() ? 1 : 0,
       .in_specs = specs,
       .out_shapes = {p.ArrayOf(p.kv_heads), p.ArrayOf(p.kv_heads)},
       .out_specs = {specs[kK], specs[kV]},
@@ -148,11 +157,12 @@ std::vector<Tensor> KeyGradients(const Problem& p, const std::vector<Tensor>& op
       dk.Store(0.0);
       dv.Store(0.0);
     });
-    pallas::When(pallas::Eq(i, VisibleQueryBlock(p, k, i)), [&] {
-      const Scores scores = ScoresOf(p, r, i, k);
-      Accumulate(dv, scores.weights, LoadBlock(p, r.in[kGrad]), false);
-      Accumulate(dk, scores.grads, LoadBlock(p, r.in[kQ]), false);
-    });
+    pallas::When(pallas::Eq(i, VisibleQueryBlock(p, {pallas::ProgramId(0), r.prefetch}, k, i)),
+                 [&] {
+                   const Scores scores = ScoresOf(p, r, i, k);
+                   Accumulate(dv, scores.weights, LoadBlock(p, r.in[kGrad]), false);
+                   Accumulate(dk, scores.grads, LoadBlock(p, r.in[kQ]), false);
+                 });
     const Val is_last = pallas::Eq(head, pallas::NumPrograms(3) - 1);
     pallas::When(is_last & pallas::Eq(i, pallas::NumPrograms(4) - 1), [&] {
       r.out[0].Store(pallas::Convert(dk.Load(), r.out[0].dtype()));
@@ -168,6 +178,7 @@ std::vector<Tensor> Backward(const Tensor& q, const Tensor& k, const Tensor& v,
                              const FlashOutput& forward, const Tensor& grad,
                              const KernelTarget& target, const AttentionMask& mask,
                              const FlashBlocks& blocks) {
+  using Bounds = Tensor (Problem::*)() const;
   const Tensor out_grad = Convert(grad, q.dtype());
   const auto problem = [&](FlashKernel kernel) {
     return ProblemOf(kernel, target, mask, blocks, q, k, v);
@@ -175,16 +186,17 @@ std::vector<Tensor> Backward(const Tensor& q, const Tensor& k, const Tensor& v,
   const Problem for_q = problem(FlashKernel::kQueryGradient);
   const Problem for_k = problem(FlashKernel::kKeyGradients);
   const Tensor sums = RowSums(for_q, forward.out, out_grad);
-  const auto operands = [&](const Problem& p) {
+  const auto operands = [&](const Problem& p, Bounds bounds) {
     std::vector<Tensor> inputs;
+    if (p.has_segments()) inputs.push_back((p.*bounds)());
     for (const Tensor& x : {q, k, v, out_grad}) inputs.push_back(p.ToKernel(x));
     for (const Tensor& row : {forward.log_sum, sums}) inputs.push_back(p.PadRows(row));
     if (p.has_segments()) inputs.insert(inputs.end(), 2, p.SegmentRows());
     return inputs;
   };
   std::vector<Tensor> grads = {
-      for_q.FromKernel(QueryGradient(for_q, operands(for_q)), for_q.heads)};
-  for (const Tensor& g : KeyGradients(for_k, operands(for_k))) {
+      for_q.FromKernel(QueryGradient(for_q, operands(for_q, &Problem::KeyBounds)), for_q.heads)};
+  for (const Tensor& g : KeyGradients(for_k, operands(for_k, &Problem::QueryBounds))) {
     grads.push_back(for_k.FromKernel(g, for_k.kv_heads));
   }
   return grads;

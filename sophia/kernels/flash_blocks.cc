@@ -1,10 +1,13 @@
 #include "sophia/kernels/flash_blocks.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "sophia/base/error.h"
 #include "sophia/base/rounding.h"
 #include "sophia/graph/ops/creation.h"
+#include "sophia/graph/ops/elementwise.h"
+#include "sophia/graph/ops/reduce_ops.h"
 #include "sophia/graph/ops/shape_ops.h"
 #include "sophia/graph/ops/slice_ops.h"
 
@@ -26,6 +29,40 @@ Tensor PadTo(const Tensor& x, int64_t axis, int64_t size) {
   Dims high = zeros;
   high[static_cast<size_t>(axis)] = size - x.dim(axis);
   return high == zeros ? x : Pad(x, Scalar(x.dtype(), 0), zeros, high, zeros);
+}
+
+// The smallest and the largest segment of each block of `size` rows: [B, blocks].
+struct Extremes {
+  Tensor min, max;
+};
+Extremes ExtremesOf(const Problem& p, int64_t size) {
+  const Tensor rows = Reshape(p.SegmentRows(), {p.batch, p.padded / size, size});
+  // Padding, behind the last segment.
+  constexpr double kLast = std::numeric_limits<int32_t>::max();
+  const Tensor rising = Select(Eq(rows, 0.0), kLast, rows);
+  return {ReduceMin(rising, {2}), ReduceMax(rising, {2})};
+}
+
+// Of blocks `own`, the first and the last of the blocks `other` with segments in the same range.
+Tensor BoundsOf(const Problem& p, int64_t own, int64_t other) {
+  const Extremes x = ExtremesOf(p, own);
+  const Extremes y = ExtremesOf(p, other);
+  const Tensor meets = And(Le(ExpandDims(x.min, 2), ExpandDims(y.max, 1)),
+                           Ge(ExpandDims(x.max, 2), ExpandDims(y.min, 1)));
+  const int64_t count = p.padded / other;
+  const Tensor place = Iota({DType::kS32, meets.dims()}, 2);
+  const Tensor first = ReduceMin(Select(meets, place, static_cast<double>(count)), {2});
+  const Tensor last = ReduceMax(Select(meets, place, -1.0), {2});
+  return Reshape(Concatenate({ExpandDims(first, 2), ExpandDims(last, 2)}, 2), {-1});
+}
+
+// `block`, moved to the nearest of those within the bounds of `own`, one of `count` blocks.
+Val WithinBounds(const BatchRow& row, int64_t count, const Val& own, const Val& block) {
+  if (row.bounds.empty()) return block;
+  const Val place = (row.index * count + own) * 2;
+  const Val first = row.bounds[0].At({place}).Load();
+  const Val last = row.bounds[0].At({place + 1}).Load();
+  return pallas::Min(pallas::Max(block, first), last);
 }
 
 Val ColumnOf(const Val& row) {
@@ -130,8 +167,12 @@ BlockSpec SegmentBlock(int64_t rows, const Place& block) {
           }};
 }
 
-Val VisibleKeyBlock(const Problem& p, const Val& q, const Val& j) {
-  Val block = j;
+Tensor Problem::KeyBounds() const { return BoundsOf(*this, blocks.q, blocks.k); }
+
+Tensor Problem::QueryBounds() const { return BoundsOf(*this, blocks.k, blocks.q); }
+
+Val VisibleKeyBlock(const Problem& p, const BatchRow& row, const Val& q, const Val& j) {
+  Val block = WithinBounds(row, p.query_blocks(), q, j);
   if (p.mask.causal) {
     block = pallas::Min(block, (q * p.blocks.q + (p.blocks.q - 1)) / p.blocks.k);
   }
@@ -142,8 +183,8 @@ Val VisibleKeyBlock(const Problem& p, const Val& q, const Val& j) {
   return block;
 }
 
-Val VisibleQueryBlock(const Problem& p, const Val& k, const Val& i) {
-  Val block = i;
+Val VisibleQueryBlock(const Problem& p, const BatchRow& row, const Val& k, const Val& i) {
+  Val block = WithinBounds(row, p.key_blocks(), k, i);
   if (p.mask.causal) block = pallas::Max(block, k * p.blocks.k / p.blocks.q);
   if (p.mask.window > 0) {
     const Val last_query = k * p.blocks.k + (p.blocks.k + p.mask.window - 2);

@@ -32,6 +32,11 @@ struct Problem {
   Tensor PadRows(const Tensor& x) const;                    // [B, H, 1, T]
   Tensor CutRows(const Tensor& x) const;
   Tensor SegmentRows() const;  // s32 [B, 1, padded]
+  // For each block of queries, the first and the last block of keys that may hold one of its
+  // segments: s32 [B · query_blocks · 2], to be prefetched. Exact where segments rise along T, with
+  // 0 as padding at the end. And for each block of keys, the same of queries.
+  Tensor KeyBounds() const;
+  Tensor QueryBounds() const;
   // The kernel's array for `heads` heads.
   Shape ArrayOf(int64_t heads) const;
   // Of the whole call: matrix products a score, heads of all arrays whose blocks stay while others
@@ -51,10 +56,17 @@ pallas::BlockSpec HeadBlock(const Problem& p, int64_t rows, const Place& head, c
 pallas::BlockSpec StatisticsBlock(const Problem& p, const Place& head, const Place& block);
 pallas::BlockSpec SegmentBlock(int64_t rows, const Place& block);
 
+// Where a program stands: its batch row and the prefetched bounds, none without segments.
+struct BatchRow {
+  pallas::Val index;
+  std::vector<pallas::Ref> bounds;
+};
 // The nearest block of keys to j of which queries of block `q` see some.
-pallas::Val VisibleKeyBlock(const Problem& p, const pallas::Val& q, const pallas::Val& j);
+pallas::Val VisibleKeyBlock(const Problem& p, const BatchRow& row, const pallas::Val& q,
+                            const pallas::Val& j);
 // The nearest block of queries to i that sees some keys of block `k`.
-pallas::Val VisibleQueryBlock(const Problem& p, const pallas::Val& k, const pallas::Val& i);
+pallas::Val VisibleQueryBlock(const Problem& p, const BatchRow& row, const pallas::Val& k,
+                              const pallas::Val& i);
 
 // A block for Dot: in f32 if the chip multiplies nothing narrower.
 pallas::Val LoadBlock(const Problem& p, const pallas::Ref& ref);

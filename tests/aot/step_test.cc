@@ -66,15 +66,15 @@ Json ConfigOfDepth(int64_t layers) {
           {"rope_theta", 500000.0},     {"max_position_embeddings", 131072}};
 }
 
-TEST(AheadOfTimeTest, QLoraOfEightBillionParametersCompilesForV5eWithKernels) {
+TEST(AheadOfTimeTest, QLoraOfEightBillionParametersCompilesForV5eWithKernelsAndPackedRows) {
   constexpr int64_t kSeq = 4096;
   const ModelPlan plan = PlanOf(ConfigOfDepth(32), DType::kBF16, [](const nn::ParamSpec&) {
     return quant::FindPackedFormat("nf4");
   });
   plan.policy->set_kernels(models::KernelsFor(pallas::Chip::kV5e, std::nullopt));
-  const StepProgram step =
-      Trace(plan, {.accumulation = 1, .batch = 1, .seq = kSeq, .loss_positions = kSeq}, {},
-            MemoryPolicy::FromText("layers"));
+  const StepProgram step = Trace(
+      plan, {.accumulation = 1, .batch = 1, .seq = kSeq, .loss_positions = kSeq, .packs = true}, {},
+      MemoryPolicy::FromText("layers"));
   const auto topology = pjrt::Topology::Create(pjrt::Plugin::Load(pjrt::TpuPlugin()), "v5e:1x1");
   const pjrt::CompiledMemoryStats memory = CompileAheadOfTime(topology, *step.graph).MemoryStats();
   // Two bytes for each of the head's and the embedding's numbers, half a byte for the others'.

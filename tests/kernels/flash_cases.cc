@@ -4,13 +4,20 @@
 namespace sophia::kernels {
 namespace {
 
+// The segment of a token at a place of its sequence.
+using SegmentOf = std::function<int64_t(int64_t place)>;
+
+// Segments of `size` tokens from 0.
+SegmentOf Every(int64_t size) {
+  return [size](int64_t place) { return place / size; };
+}
+
 struct FlashCase {
   std::string name;  // tests/python/kernel_references.py knows the options by it
   Dims q = {1, 256, 2, 64};
   int64_t kv_heads = 2;
   DType dtype = DType::kF32;
-  // Tokens to a segment, the last one shorter; 0: no segments.
-  int64_t segment = 0;
+  SegmentOf segment = {};  // null: no segments
   AttentionMask mask = {.scale = 0.125};
   FlashBlocks blocks = {.q = 128, .k = 128};
   std::optional<pallas::Chip> chip = std::nullopt;  // unless compiled for another
@@ -32,12 +39,13 @@ KernelCase CaseOf(const FlashCase& c) {
             return std::vector{FlashAttention(in[0], in[1], in[2], target, mask, c.blocks)};
           },
       .tolerance = c.dtype == DType::kBF16 ? 2e-2 : 1e-5};
-  if (c.segment > 0) {
+  if (c.segment != nullptr) {
     const int64_t length = c.q[1];
-    result.inputs.push_back({.shape = {DType::kS32, {c.q[0], length}},
-                             .fill = [length, segment = c.segment](int64_t i, std::mt19937&) {
-                               return static_cast<double>(i % length / segment);
-                             }});
+    CaseInput segments{.shape = {DType::kS32, {c.q[0], length}}};
+    segments.fill = [length, segment = c.segment](int64_t i, std::mt19937&) {
+      return static_cast<double>(segment(i % length));
+    };
+    result.inputs.push_back(std::move(segments));
   }
   return result;
 }
@@ -52,8 +60,8 @@ FlashCase With(FlashCase base, const std::function<void(FlashCase&)>& change) {
 std::vector<KernelCase> AttentionCases() {
   std::vector<KernelCase> cases;
   for (const bool has_segments : {false, true}) {
-    KernelCase test =
-        CaseOf({.name = "in_blocks", .q = {2, 96, 4, 16}, .segment = has_segments ? 40 : 0});
+    KernelCase test = CaseOf(
+        {.name = "in_blocks", .q = {2, 96, 4, 16}, .segment = has_segments ? Every(40) : nullptr});
     test.name = has_segments ? "attention_segments" : "attention_in_blocks";
     test.trace = [](std::span<const Tensor> in, const KernelTarget& target) {
       const AttentionMask mask{
@@ -83,13 +91,24 @@ std::vector<KernelCase> FlashCases() {
       With({.name = "window", .q = {1, 512, 1, 64}, .kv_heads = 1},
            [](FlashCase& c) { c.mask.window = 100; }),
       With({.name = "soft_cap"}, [](FlashCase& c) { c.mask.soft_cap = 0.5; }),
-      {.name = "segments", .q = {2, 256, 2, 64}, .segment = 100},
-      {.name = "segments_of_one", .q = {1, 128, 1, 64}, .kv_heads = 1, .segment = 1},
+      {.name = "segments", .q = {2, 256, 2, 64}, .segment = Every(100)},
+      {.name = "segments_of_one", .q = {1, 128, 1, 64}, .kv_heads = 1, .segment = Every(1)},
+      // As rows are packed: from 1, with padding.
+      {.name = "segments_packed",
+       .q = {2, 512, 1, 64},
+       .kv_heads = 1,
+       .segment = [](int64_t place) { return place < 400 ? 1 + place / 150 : 0; }},
+      With({.name = "all_keys_segments_mixed",
+            .q = {1, 384, 2, 64},
+            .kv_heads = 1,
+            .segment = [](int64_t place) { return place < 256 ? place * 7 % 3 : 3; },
+            .blocks = {.q = 128, .k = 384}},
+           [](FlashCase& c) { c.mask.causal = false; }),
       {.name = "head_80", .q = {1, 128, 1, 80}, .kv_heads = 1},
       {.name = "head_96", .q = {1, 128, 1, 96}, .kv_heads = 1},
       {.name = "head_256", .q = {1, 128, 1, 256}, .kv_heads = 1},
       {.name = "columns", .q = {1, 256, 4, 128}, .kv_heads = 2},
-      {.name = "columns_ragged", .q = {2, 130, 2, 128}, .kv_heads = 1, .segment = 50},
+      {.name = "columns_ragged", .q = {2, 130, 2, 128}, .kv_heads = 1, .segment = Every(50)},
       {.name = "planned", .q = {1, 520, 1, 64}, .kv_heads = 1, .blocks = {}},
       {.name = "bf16", .dtype = DType::kBF16},
       {.name = "bf16_in_f32", .dtype = DType::kBF16, .chip = pallas::Chip::kV2},
