@@ -70,8 +70,11 @@ std::vector<Tensor> Reference(const Tensor& rows, const Tensor& key, double rate
   const int64_t groups = CeilDiv(n, kStep);
   const Shape shape{DType::kS32, {groups * kRows, columns}};
   const auto word = [&](int64_t i) { return Reshape(SliceAxis(key, 0, i, i + 1), {1, 1}); };
-  std::vector<Tensor> numbers =
-      Quarters(Threefry<Tensor>({word(0), word(1)}, {Iota(shape, 0), Iota(shape, 1)}));
+  const Words<Tensor> words =
+      Threefry<Tensor>({word(0), word(1)}, {Iota(shape, 0), Iota(shape, 1)});
+  // XLA would hash again for every element that takes a quarter of it.
+  const std::vector<Tensor> kept = OptimizationBarrier({words[0], words[1]});
+  std::vector<Tensor> numbers = Quarters(Words<Tensor>{kept[0], kept[1]});
   for (Tensor& quarter : numbers) quarter = Reshape(quarter, {groups, kRows, columns});
   const Tensor all = Reshape(Concatenate(numbers, 1), {groups * kStep, columns});
   const Tensor keep = Lt(SliceAxis(all, 0, 0, n), Threshold(rate));
@@ -109,7 +112,16 @@ Tensor Drop(const Tensor& rows, const Tensor& key, const KernelTarget& target,
   return pallas::PallasCall(spec, body, {rows, Reshape(key, {1, 2})}, call)[0];
 }
 
+// The low 32 bits of a u64.
+Tensor LowWord(const Tensor& x) { return BitcastConvert(Convert(x, DType::kU32), DType::kS32); }
+
 }  // namespace
+
+Tensor DropoutKey(const Tensor& seed, const Tensor& stream) {
+  const Words<Tensor> words = {LowWord(ShiftRightLogical(seed, 32.0)), LowWord(seed)};
+  const Words<Tensor> key = Threefry<Tensor>(words, {ZerosLike(stream), stream});
+  return Concatenate({Reshape(key[0], {1}), Reshape(key[1], {1})}, 0);
+}
 
 Tensor Dropout(const Tensor& x, const Tensor& key, const KernelTarget& target,
                const DropoutOptions& options) {

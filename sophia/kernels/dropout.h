@@ -20,4 +20,8 @@ struct DropoutOptions {
 Tensor Dropout(const Tensor& x, const Tensor& key, const KernelTarget& target,
                const DropoutOptions& options);
 
+// A key of its own for each stream (s32 [], from 0) of a seed (u64 []):
+// jax.random.fold_in(jax.random.key(seed), stream).
+Tensor DropoutKey(const Tensor& seed, const Tensor& stream);
+
 }  // namespace sophia::kernels

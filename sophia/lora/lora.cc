@@ -25,6 +25,7 @@ class LoraBranch : public nn::LinearExtension {
   LoraBranch(const nn::ParamScope& scope, int64_t in, int64_t out, const LoraConfig& config,
              const std::vector<int64_t>& layers)
       : table_(scope.table()),
+        policy_(scope.policy()),
         a_((scope / "lora_A")
                .Declare("weight", {config.rank, in},
                         {.trainable = true,
@@ -38,7 +39,8 @@ class LoraBranch : public nn::LinearExtension {
         dropout_(config.dropout) {}
 
   Tensor Apply(const Tensor& x, const Tensor& y) const override {
-    const Tensor wide = nn::Dropout(table_, Convert(x, DType::kF32), dropout_, a_.index());
+    const Tensor wide =
+        nn::Dropout(table_, Convert(x, DType::kF32), dropout_, a_.index(), policy_.kernels());
     const Tensor low = CheckpointName(MatMul(wide, a_.value(), {.transposed = true}), kSavedBranch);
     const Tensor branch = MatMul(Scaled(low), b_.value(), {.transposed = true});
     return Convert(Convert(y, DType::kF32) + branch, y.dtype());
@@ -58,6 +60,7 @@ class LoraBranch : public nn::LinearExtension {
   }
 
   const nn::ParamTable& table_;
+  const nn::ParamPolicy& policy_;
   nn::Param a_;
   nn::Param b_;
   double scale_;

@@ -1,14 +1,12 @@
 #include "sophia/nn/layers.h"
 
-#include <cmath>
-
 #include "sophia/graph/ops/creation.h"
 #include "sophia/graph/ops/dot_ops.h"
 #include "sophia/graph/ops/elementwise.h"
 #include "sophia/graph/ops/gather_ops.h"
 #include "sophia/graph/ops/shape_ops.h"
-#include "sophia/graph/ops/sort_ops.h"
 #include "sophia/graph/ops/special_ops.h"
+#include "sophia/kernels/dropout.h"
 #include "sophia/kernels/rms_norm.h"
 
 namespace sophia::nn {
@@ -39,15 +37,13 @@ Embedding::Embedding(const ParamScope& scope, int64_t vocab, int64_t size)
 
 Tensor Embedding::operator()(const Tensor& ids) const { return weight_.Rows(ids); }
 
-Tensor Dropout(const ParamTable& table, const Tensor& x, double rate, size_t place) {
+Tensor Dropout(const ParamTable& table, const Tensor& x, double rate, size_t place,
+               const kernels::KernelTarget& target) {
   if (!table.dropout_seed().defined() || rate <= 0) return x;
-  const Tensor here = Scalar(DType::kU64, static_cast<double>(place) * 65536.0);
-  const Tensor stream = table.layer().defined() ? here + Convert(table.layer(), DType::kU64) : here;
-  const Tensor state =
-      Concatenate({Reshape(table.dropout_seed(), {1}), Reshape(ShiftLeft(stream, 32.0), {1})}, 0);
-  const Tensor bits = RngBitGenerator(state, {DType::kU32, x.dims()}).second;
-  const Tensor keep = Lt(bits, std::floor((1.0 - rate) * 4294967295.0));
-  return Select(keep, x * (1.0 / (1.0 - rate)), 0.0);
+  const Tensor here = Scalar(DType::kS32, static_cast<double>(place) * 65536.0);
+  const Tensor stream = table.layer().defined() ? here + table.layer() : here;
+  return kernels::Dropout(x, kernels::DropoutKey(table.dropout_seed(), stream), target,
+                          {.rate = rate});
 }
 
 }  // namespace sophia::nn

@@ -57,7 +57,9 @@ class Embedding {
 };
 
 // Zeroes elements with probability `rate` and scales the others by 1/(1-rate). The identity when
-// the table has no dropout seed. `place` tells uses apart.
-Tensor Dropout(const ParamTable& table, const Tensor& x, double rate, size_t place);
+// the table has no dropout seed. `place`, below 32768, tells uses apart. The same seed drops the
+// same elements on every target.
+Tensor Dropout(const ParamTable& table, const Tensor& x, double rate, size_t place,
+               const kernels::KernelTarget& target = {});
 
 }  // namespace sophia::nn

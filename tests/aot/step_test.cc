@@ -2,9 +2,11 @@
 // second device, and split over two.
 #include "sophia/train/step.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <set>
 
 #include "sophia/graph/printer.h"
 #include "sophia/models/kernel_choice.h"
@@ -80,6 +82,30 @@ TEST(AheadOfTimeTest, QLoraOfEightBillionParametersCompilesForV5eWithKernelsAndP
   // Two bytes for each of the head's and the embedding's numbers, half a byte for the others'.
   EXPECT_NEAR(static_cast<double>(memory.argument), 2.1e9 + 3.5e9 + 0.7e9, 0.3e9);
   EXPECT_LT(memory.temp, 2'700'000'000);
+}
+
+// As `sophia train` does on a TPU unless told otherwise, with dropout.
+TEST(AheadOfTimeTest, SmolLm2StepCompilesForV5eWithKernelsPackedRowsAndDropout) {
+  const ModelFiles files =
+      ModelFiles::Open(SOPHIA_DEPS_DIR "/models/SmolLM2-135M-Instruct.Q4_1.gguf");
+  const ModelPlan plan(files.config(), "test",
+                       std::make_unique<lora::LoraPolicy>(
+                           DType::kBF16, lora::LoraConfig{.rank = 16, .dropout = 0.1}));
+  plan.policy->set_kernels(models::KernelsFor(pallas::Chip::kV5e, std::nullopt));
+  std::set<std::string> called;
+  const pallas::CallObserver observer(
+      [&](const pallas::Kernel& kernel, std::span<const Tensor>, std::span<const Tensor>) {
+        called.insert(kernel.spec.name);
+        if (kernel.spec.name.starts_with("flash_attention")) {
+          EXPECT_EQ(kernel.spec.num_scalar_prefetch, 1) << kernel.spec.name << " without segments";
+        }
+      });
+  const StepProgram step = Trace(
+      plan, {.accumulation = 1, .batch = 4, .seq = 512, .loss_positions = 2048, .packs = true});
+  EXPECT_THAT(called, testing::IsSupersetOf({"flash_attention", "flash_attention_dq",
+                                             "flash_attention_dkv", "dropout"}));
+  const auto topology = pjrt::Topology::Create(pjrt::Plugin::Load(pjrt::TpuPlugin()), "v5e:1x1");
+  EXPECT_GT(CompileAheadOfTime(topology, *step.graph).MemoryStats().temp, 0);
 }
 
 // The step of a model of `layers` layers, as text.

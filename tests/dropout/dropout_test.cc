@@ -16,9 +16,10 @@ namespace {
 const Shape kShape = {DType::kF32, {64, 256}};
 
 // Of ones: zero where dropped, else 1 / (1 - rate).
-std::vector<float> Mask(uint64_t seed, double rate = 0.5, size_t place = 3) {
+std::vector<float> Mask(uint64_t seed, double rate = 0.5, size_t place = 3,
+                        const kernels::KernelTarget& target = {}) {
   return RunWithDropout(seed, [&](ParamTable& table) {
-    return std::vector{Dropout(table, Full(kShape, 1), rate, place)};
+    return std::vector{Dropout(table, Full(kShape, 1), rate, place, target)};
   })[0];
 }
 
@@ -52,6 +53,10 @@ TEST(DropoutTest, MaskDependsOnSeedAndPlaceAlone) {
   ExpectIndependent(Mask(8), mask);
   ExpectIndependent(Mask(uint64_t{7} << 32), mask);
   ExpectIndependent(Mask(7, 0.5, 4), mask);
+}
+
+TEST(DropoutTest, KernelsDropTheSame) {
+  EXPECT_EQ(Mask(7, 0.3, 3, {.mode = pallas::Mode::kInterpret}), Mask(7, 0.3, 3));
 }
 
 TEST(DropoutTest, WithoutSeedOrRateItIsTheIdentity) {

@@ -81,6 +81,11 @@ def dropout(x, key, *, rate):
     number = jnp.where(quarter < 2, *words) >> (16 * (quarter % 2)).astype(jnp.uint32) & 0xFFFF
     keep = (number < round((1 - rate) * 65536)).reshape(x.shape)
     return [jnp.where(keep, x.astype(F32) * F32(1 / (1 - rate)), 0).astype(x.dtype)]
+
+
+def dropout_key(seed, stream):
+    key = jax.random.fold_in(jax.random.wrap_key_data(seed.astype(jnp.uint32)), stream.astype(jnp.uint32))
+    return [jax.random.key_data(key).astype(jnp.int32)]
 NF4 = jnp.array([-1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635,
                  -0.18477343022823334, -0.09105003625154495, 0.0, 0.07958029955625534, 0.16093020141124725,
                  0.24611230194568634, 0.33791524171829224, 0.44070982933044434, 0.5626170039176941,
@@ -161,6 +166,7 @@ REFERENCES = {
     "dropout_tenth": functools.partial(dropout, rate=0.1),
     "dropout_half": functools.partial(dropout, rate=0.5),
     "dropout_none": functools.partial(dropout, rate=0.0),
+    "dropout_key": dropout_key,
     "flash": attention,
     "flash_all_keys": functools.partial(attention, causal=False),
     "flash_window": functools.partial(attention, window=100),
