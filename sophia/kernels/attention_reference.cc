@@ -192,9 +192,10 @@ std::pair<Tensor, Tensor> ForwardInBlocks(const Blocking& blocks, const Tensor& 
   return {blocks.Join(result.ys[0]), Transpose(blocks.Join(result.ys[1]), {0, 2, 1, 3, 4})};
 }
 
-std::vector<Tensor> BackwardInBlocks(const Blocking& blocks, const Saved& saved,
-                                     const Tensor& grad) {
-  if (blocks.count() == 1) return Backward(blocks.whole, saved, grad, blocks.whole.dtype);
+// dK and dV of type `sums`.
+std::vector<Tensor> BackwardInBlocks(const Blocking& blocks, const Saved& saved, const Tensor& grad,
+                                     DType sums) {
+  if (blocks.count() == 1) return Backward(blocks.whole, saved, grad, sums);
   std::vector<Tensor> xs = blocks.Places();
   const size_t places = xs.size();
   for (const Tensor& x : {saved.q, saved.out, Transpose(saved.log_sum, {0, 2, 1, 3, 4}), grad}) {
@@ -202,15 +203,15 @@ std::vector<Tensor> BackwardInBlocks(const Blocking& blocks, const Saved& saved,
   }
   const Tensor zero = Full({DType::kF32, saved.k.dims()}, 0);
   const ScanResult result = Scan(
-      [&](std::span<const Tensor> sums, std::span<const Tensor> x) -> ScanStep {
+      [&](std::span<const Tensor> totals, std::span<const Tensor> x) -> ScanStep {
         const Saved part{x[places], saved.k, saved.v, x[places + 1],
                          Transpose(x[places + 2], {0, 2, 1, 3, 4})};
         const std::vector<Tensor> grads = Backward(blocks.At(x), part, x[places + 3], DType::kF32);
-        return {{sums[0] + grads[1], sums[1] + grads[2]}, {grads[0]}};
+        return {{totals[0] + grads[1], totals[1] + grads[2]}, {grads[0]}};
       },
       {zero, zero}, xs);
-  return {blocks.Join(result.ys[0]), Convert(result.carry[0], saved.k.dtype()),
-          Convert(result.carry[1], saved.v.dtype())};
+  return {blocks.Join(result.ys[0]), Convert(result.carry[0], sums),
+          Convert(result.carry[1], sums)};
 }
 
 // The block of all queries; masks are made where it is traced.
@@ -228,6 +229,75 @@ Block WholeOf(const Tensor& q, const Tensor& k, const AttentionMask& mask) {
   return b;
 }
 
+// Queries from `start` to `end` and the first of the keys, as many as they may see.
+struct Part {
+  Block block;
+  int64_t start, end;
+
+  Tensor Queries(const Tensor& x, int64_t axis = 1) const { return SliceAxis(x, axis, start, end); }
+  Tensor Keys(const Tensor& x) const { return SliceAxis(x, 1, 0, block.keys); }
+};
+
+// Equal parts of causal queries, so that fewer of the scores are made that the mask would hide:
+// with n parts (n - 1) / 2n of all.
+std::vector<Part> PartsOf(const Block& whole) {
+  constexpr int64_t kMinQueries = 128;
+  constexpr int64_t kMaxParts = 4;
+  const bool in_order = whole.mask.causal && !whole.mask.positions.defined();
+  int64_t count = in_order ? std::clamp<int64_t>(whole.queries / kMinQueries, 1, kMaxParts) : 1;
+  while (whole.queries % count != 0) --count;
+  if (count == 1) return {{whole, 0, whole.queries}};
+  std::vector<Part> parts;
+  const int64_t size = whole.queries / count;
+  for (int64_t start = 0; start < whole.queries; start += size) {
+    Part part{whole, start, start + size};
+    part.block.queries = size;
+    part.block.keys = part.end;
+    part.block.positions = part.Queries(whole.positions);
+    if (whole.segments.defined()) {
+      part.block.segments = part.Queries(whole.segments);
+      part.block.mask.segments = part.Keys(whole.mask.segments);
+    }
+    parts.push_back(part);
+  }
+  return parts;
+}
+
+std::pair<Tensor, Tensor> ForwardInParts(const std::vector<Part>& parts, int64_t max_scores,
+                                         const Tensor& q, const Tensor& k, const Tensor& v) {
+  std::vector<Tensor> outs;
+  std::vector<Tensor> log_sums;
+  for (const Part& part : parts) {
+    const auto [out, log_sum] = ForwardInBlocks(BlockingOf(part.block, max_scores), part.Queries(q),
+                                                part.Keys(k), part.Keys(v));
+    outs.push_back(out);
+    log_sums.push_back(log_sum);
+  }
+  return {Concatenate(outs, 1), Concatenate(log_sums, 2)};
+}
+
+std::vector<Tensor> BackwardInParts(const std::vector<Part>& parts, int64_t max_scores,
+                                    const Saved& saved, const Tensor& grad) {
+  const DType sums = parts.size() == 1 ? saved.k.dtype() : DType::kF32;
+  std::vector<Tensor> grad_q;
+  std::vector<Tensor> totals(2);
+  for (const Part& part : parts) {
+    const Saved own{part.Queries(saved.q), part.Keys(saved.k), part.Keys(saved.v),
+                    part.Queries(saved.out), part.Queries(saved.log_sum, 2)};
+    const std::vector<Tensor> grads =
+        BackwardInBlocks(BlockingOf(part.block, max_scores), own, part.Queries(grad), sums);
+    grad_q.push_back(grads[0]);
+    for (size_t i = 0; i < 2; ++i) {
+      const int64_t behind = saved.k.dim(1) - part.block.keys;
+      const Tensor all =
+          Pad(grads[i + 1], Scalar(sums, 0), {0, 0, 0, 0}, {0, behind, 0, 0}, {0, 0, 0, 0});
+      totals[i] = totals[i].defined() ? totals[i] + all : all;
+    }
+  }
+  return {Concatenate(grad_q, 1), Convert(totals[0], saved.k.dtype()),
+          Convert(totals[1], saved.v.dtype())};
+}
+
 }  // namespace
 
 Tensor ReferenceAttention(const Tensor& q, const Tensor& k, const Tensor& v,
@@ -235,8 +305,8 @@ Tensor ReferenceAttention(const Tensor& q, const Tensor& k, const Tensor& v,
   SOPHIA_CHECK(q.dim(2) % k.dim(2) == 0 && k.dims() == v.dims() && k.dim(3) == q.dim(3));
   SOPHIA_CHECK(mask.positions.defined() || !mask.causal || q.dim(1) == k.dim(1));
   const auto forward = [&](std::span<const Tensor> p) -> CustomVjpOutput {
-    const Blocking blocks = BlockingOf(WholeOf(p[0], p[1], mask), max_scores);
-    const auto [values, sums] = ForwardInBlocks(blocks, p[0], p[1], p[2]);
+    const std::vector<Part> parts = PartsOf(WholeOf(p[0], p[1], mask));
+    const auto [values, sums] = ForwardInParts(parts, max_scores, p[0], p[1], p[2]);
     const Tensor out = CheckpointName(values, kSavedAttention);
     const Tensor log_sum = CheckpointName(sums, kSavedAttention);
     CustomVjpOutput result{.outputs = {out}, .residuals = {p[0], p[1], p[2], out, log_sum}};
@@ -251,8 +321,8 @@ Tensor ReferenceAttention(const Tensor& q, const Tensor& k, const Tensor& v,
     size_t next = 5;
     if (mask.positions.defined()) again.positions = r[next++];
     if (mask.segments.defined()) again.segments = r[next];
-    const Blocking blocks = BlockingOf(WholeOf(r[0], r[1], again), max_scores);
-    return BackwardInBlocks(blocks, {r[0], r[1], r[2], r[3], r[4]}, grads[0]);
+    const std::vector<Part> parts = PartsOf(WholeOf(r[0], r[1], again));
+    return BackwardInParts(parts, max_scores, {r[0], r[1], r[2], r[3], r[4]}, grads[0]);
   };
   return CustomVjp({q, k, v}, forward, backward)[0];
 }

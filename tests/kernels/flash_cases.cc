@@ -59,6 +59,16 @@ FlashCase With(FlashCase base, const std::function<void(FlashCase&)>& change) {
 
 std::vector<KernelCase> AttentionCases() {
   std::vector<KernelCase> cases;
+  for (const SegmentOf& segment : {SegmentOf(), Every(150)}) {
+    KernelCase test = CaseOf({.name = "parts", .q = {2, 384, 4, 16}, .segment = segment});
+    test.name = segment == nullptr ? "attention_parts" : "attention_parts_segments";
+    test.trace = [](std::span<const Tensor> in, const KernelTarget&) {
+      const AttentionMask mask{
+          .scale = 0.125, .soft_cap = 0.5, .segments = in.size() > 3 ? in[3] : Tensor()};
+      return std::vector{ReferenceAttention(in[0], in[1], in[2], mask)};
+    };
+    cases.push_back(std::move(test));
+  }
   for (const bool has_segments : {false, true}) {
     KernelCase test = CaseOf(
         {.name = "in_blocks", .q = {2, 96, 4, 16}, .segment = has_segments ? Every(40) : nullptr});
