@@ -1,9 +1,9 @@
 #include "sophia/plan/target.h"
 
 #include <algorithm>
-#include <fstream>
 
 #include "sophia/base/error.h"
+#include "sophia/base/machine_memory.h"
 #include "sophia/base/strings.h"
 #include "sophia/pjrt/plugin.h"
 
@@ -61,17 +61,8 @@ Target FindTarget(const std::string& name, const std::optional<std::filesystem::
   return target;
 }
 
-int64_t AvailableMemory() {
-  constexpr std::string_view kLine = "MemAvailable:";
-  std::ifstream info("/proc/meminfo");
-  for (std::string line; std::getline(info, line);) {
-    if (line.starts_with(kLine)) return 1024 * std::stoll(line.substr(kLine.size()));
-  }
-  Fail("/proc/meminfo", "expected a line MemAvailable, got none");
-}
-
 int64_t MemoryLimit(const Target& target) {
-  return target.is_tpu() ? pallas::Info(*target.chip).usable_hbm : AvailableMemory();
+  return target.is_tpu() ? pallas::Info(*target.chip).usable_hbm : MemoryOfMachine().available;
 }
 
 }  // namespace sophia::plan

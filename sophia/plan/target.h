@@ -22,9 +22,6 @@ struct Target {
 // names there are for an unknown one, and for a CPU without a plugin.
 Target FindTarget(const std::string& name, const std::optional<std::filesystem::path>& plugin);
 
-// Bytes of memory that this machine has to spare: MemAvailable of /proc/meminfo.
-int64_t AvailableMemory();
-
 // Bytes that a program may take: what libtpu gives one device, or the memory that this machine has
 // to spare.
 int64_t MemoryLimit(const Target& target);

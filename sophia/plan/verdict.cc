@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "sophia/base/machine_memory.h"
 #include "sophia/base/strings.h"
 #include "sophia/plan/measure.h"
 #include "sophia/plan/target.h"
@@ -21,9 +22,10 @@ Verdict Judge(const Program& step, const pjrt::Device& device) {
   if (IsCpu(device)) {
     const int64_t resident = ResidentBytes();
     verdict.need += resident;
-    verdict.limit = resident + AvailableMemory();
-  } else if (const auto memory = device.MemoryStats()) {
-    verdict.limit = memory->bytes_limit;
+    verdict.limit = resident + MemoryOfMachine().available;
+  } else {
+    if (const auto memory = device.MemoryStats()) verdict.limit = memory->bytes_limit;
+    verdict.host_limit = MemoryOfMachine().available;
   }
   return verdict;
 }
@@ -32,10 +34,13 @@ std::string ToText(const Verdict& verdict) {
   std::string text = Human(verdict.need);
   if (verdict.limit) {
     text += fmt::format(" of {}: {}", Human(*verdict.limit),
-                        FitText(verdict.fits(), *verdict.limit - verdict.need));
+                        FitText(verdict.need <= *verdict.limit, *verdict.limit - verdict.need));
   }
   if (verdict.offloaded > 0) {
     text += fmt::format("; {} in the host's memory", Human(verdict.offloaded));
+  }
+  if (!verdict.host_fits()) {
+    text += fmt::format(", which is short by {}", Human(verdict.offloaded - *verdict.host_limit));
   }
   return text;
 }

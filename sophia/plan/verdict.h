@@ -12,9 +12,11 @@ namespace sophia::plan {
 struct Verdict {
   int64_t need = 0;       // of device memory; of a CPU's process, all it takes
   int64_t offloaded = 0;  // bytes of the host beside it
-  std::optional<int64_t> limit = std::nullopt;  // absent: the device does not say
+  std::optional<int64_t> limit = std::nullopt;       // absent: the device does not say
+  std::optional<int64_t> host_limit = std::nullopt;  // absent: the device is the host
 
-  bool fits() const { return !limit || need <= *limit; }
+  bool host_fits() const { return !host_limit || offloaded <= *host_limit; }
+  bool fits() const { return (!limit || need <= *limit) && host_fits(); }
 };
 
 // The verdict on a step compiled for `device`, before any of its arguments is there. The limit is
