@@ -43,11 +43,14 @@ struct QuantRule::State {
   QuantChoice choice;
   std::set<std::string> met = {};  // modules that were asked about
 
+  // The format of the longest name that the module ends with.
   const std::string* Named(const std::string& module) const {
-    for (const auto& [name, format] : choice.named) {
-      if (EndsWith(module, name)) return &format;
+    const std::pair<const std::string, std::string>* best = nullptr;
+    for (const auto& one : choice.named) {
+      const bool is_longer = best == nullptr || one.first.size() > best->first.size();
+      if (is_longer && EndsWith(module, one.first)) best = &one;
     }
-    return nullptr;
+    return best == nullptr ? nullptr : &best->second;
   }
 
   const quant::PackedFormat* FormatOf(const nn::ParamSpec& spec) {
@@ -78,7 +81,9 @@ QuantChoice QuantChoice::FromText(const std::string& text) {
     }
     const std::string format(Trim(sides[1]));
     CheckFormat(format, false);
-    choice.named.emplace(Trim(sides[0]), format);
+    if (!choice.named.emplace(Trim(sides[0]), format).second) {
+      Fail("quant", "expected each module once, got '{}' again", Trim(sides[0]));
+    }
   }
   return choice;
 }

@@ -9,8 +9,8 @@
 namespace sophia::models {
 
 // What --quant says: "FORMAT", then for some modules another, ",NAME=FORMAT" each. A name is the
-// end of a module's path: "down_proj", "self_attn.q_proj", "lm_head". FORMAT is of all other linear
-// layers:
+// end of a module's path: "down_proj", "self_attn.q_proj", "lm_head"; the longest one counts.
+// FORMAT is of all other linear layers:
 //   none   as they are, unpacked once
 //   auto   packed if their tensors are stored in one packed format in all layers, of folders none
 //   else   the name of a format that weights are quantised to

@@ -174,7 +174,8 @@ TEST(QuantRuleTest, NamesTheTensorThatCannotBeQuantised) {
 TEST(QuantRuleTest, ModulesByName) {
   const auto files = models::ModelFiles::Open(SOPHIA_SOURCE_DIR "/tests/fixtures/llama/defaults");
   const models::QuantRule rule(
-      files, models::QuantChoice::FromText("nf4, down_proj=int8,lm_head=int8,mlp.up_proj=none"));
+      files, models::QuantChoice::FromText(
+                 "nf4, down_proj=int8,lm_head=int8,up_proj=int4,mlp.up_proj=none"));
   const auto format = [&](const std::string& path, bool is_table = false) -> std::string {
     const nn::ParamSpec spec{.path = path + ".weight", .dims = {64, 64}, .is_table = is_table};
     const quant::PackedFormat* found = rule.Function()(spec);
@@ -193,7 +194,8 @@ TEST(QuantRuleTest, ModulesByName) {
   const models::QuantRule head(files, models::QuantChoice::FromText("nf4,lm_head=nf4"));
   EXPECT_THAT(MessageOf([&] { head.Function()({.path = "lm_head.weight", .is_table = true}); }),
               ::testing::HasSubstr("expected none or int8 for 'lm_head', got 'nf4'"));
-  for (const char* text : {"", "nf5", "nf4,lm_head", "nf4,=int8", "nf4,lm_head=auto"}) {
+  for (const char* text :
+       {"", "nf5", "nf4,lm_head", "nf4,=int8", "nf4,lm_head=auto", "nf4,a=int8,a=none"}) {
     EXPECT_THAT(MessageOf([&] { models::QuantChoice::FromText(text); }),
                 ::testing::HasSubstr("[quant] expected "))
         << text;
