@@ -139,7 +139,7 @@ constexpr auto kOptions = std::to_array<OptionSpec>({
      kSeed},
 
     {kTraining, kMemory, "policy", "", kText, "LEVERS", "auto",
-     "auto: the fastest that fits; or what layers keep for the backward pass (everything, "
+     "auto: the first of a list that fits; or what layers keep for the backward pass (everything, "
      "products, "
      "layers, or of linear, attention and lora, joined by +) and, after commas, every=K, offload, "
      "tile=N, loss_chunk=N"},

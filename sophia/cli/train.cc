@@ -19,10 +19,19 @@ constexpr int kSignalled = 128;
 
 const char* SignalName(int signal) { return signal == SIGINT ? "SIGINT" : "SIGTERM"; }
 
+// Says of each step that is compiled what it needs.
 train::TrainEnvironment EnvironmentFrom(const Values& values) {
   const OpenedDevice opened = OpenDevice(values);
-  return {
-      .client = opened.client, .chosen_device = opened.device, .cache = CompileCache::Default()};
+  return {.client = opened.client,
+          .chosen_device = opened.device,
+          .cache = CompileCache::Default(),
+          .on_compiled = [device = opened.device](const Program& step,
+                                                  const train::MemoryPolicy& policy) {
+            const plan::Verdict verdict = plan::Judge(step, device);
+            fmt::print("plan: policy {}, {}\n", policy.ToString(), plan::ToText(verdict));
+            std::fflush(stdout);
+            return verdict.fits();
+          }};
 }
 
 std::string_view BestMetricName(const train::TrainOptions& options) {
@@ -54,14 +63,7 @@ int RunTrain(const Values& values) {
   options.eval = EvalOptionsFrom(values);
   const train::OutputOptions output = OutputOptionsFrom(values);
   const auto server = Serve(values, output.folder);
-  train::TrainEnvironment environment = EnvironmentFrom(values);
-  environment.on_compiled = [&](const Program& step, const train::MemoryPolicy& policy) {
-    const plan::Verdict verdict = plan::Judge(step, environment.device());
-    fmt::print("plan: policy {}, {}\n", policy.ToString(), plan::ToText(verdict));
-    std::fflush(stdout);
-    return verdict.fits();
-  };
-  const train::TrainResult result = train::Train(options, environment, output, stdout);
+  const train::TrainResult result = train::Train(options, EnvironmentFrom(values), output, stdout);
   if (result.steps > 0) {
     fmt::print("{} steps in {:.1f} s, loss {:.4f} -> {:.4f}\n", result.steps, result.train_seconds,
                result.first_loss, result.last_loss);

@@ -70,7 +70,7 @@ void RunOnZeros(const Program& program, const pjrt::Client& client) {
   for (const pjrt::Buffer& result : program.Run(pointers)) result.Await();
 }
 
-Json OnCpu(const Target& target, const Graph& graph, bool run) {
+Json OnCpu(const Target& target, const Graph& graph, int64_t limit, bool run) {
   const auto client = pjrt::Client::Create(pjrt::Plugin::Load(*target.plugin));
   auto start = std::chrono::steady_clock::now();
   const Program program = Program::Compile(*client, graph, {.name = "train_step"});
@@ -80,7 +80,7 @@ Json OnCpu(const Target& target, const Graph& graph, bool run) {
   ReleaseCompiler(*client);
   const int64_t need = result["need"].get<int64_t>() + ResidentBytes();
   result["need"] = need;
-  if (!run || need > MemoryLimit(target)) return result;
+  if (!run || need > limit) return result;
   start = std::chrono::steady_clock::now();
   RunOnZeros(program, *client);
   result["step_seconds"] = SecondsSince(start);
@@ -142,10 +142,9 @@ Measurement CompileForTpu(const Target& target, const Graph& graph) {
   return result;
 }
 
-Measurement MeasureOnCpu(const Target& target, const Graph& graph, bool run) {
-  const int64_t limit = MemoryLimit(target);
+Measurement MeasureOnCpu(const Target& target, const Graph& graph, int64_t limit, bool run) {
   Measurement result =
-      FromChild(RunInChild([&] { return OnCpu(target, graph, run); }, target.name));
+      FromChild(RunInChild([&] { return OnCpu(target, graph, limit, run); }, target.name));
   result.complete = result.step_seconds > 0;
   if (result.complete) result.need = result.compiler_bytes;
   result.fits = result.need <= limit;

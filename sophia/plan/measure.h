@@ -39,9 +39,9 @@ std::optional<int64_t> EarlyNeed(const Target& target, const Graph& graph, int64
 Measurement CompileForTpu(const Target& target, const Graph& graph);
 
 // Compiles the program for this machine's CPU. `need` is all that the process takes. With `run` and
-// enough memory it also runs once, on zeros: what the compiler does not plan, such as the buffers
-// that matrix products pack their operands into, counts then as well.
-Measurement MeasureOnCpu(const Target& target, const Graph& graph, bool run);
+// no more than `limit` bytes it also runs once, on zeros: what the compiler does not plan, such as
+// the buffers that matrix products pack their operands into, counts then as well.
+Measurement MeasureOnCpu(const Target& target, const Graph& graph, int64_t limit, bool run);
 
 // The bytes of a compiler's "5.14G", binary units. Throws Error for other texts.
 int64_t ParseBytes(const std::string& text);

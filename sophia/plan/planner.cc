@@ -41,7 +41,8 @@ class Planner {
   }
 
   std::vector<train::MemoryPolicy> policies() const {
-    return train::PoliciesToTry(sizes().layers, is_tpu());
+    const int64_t length = request_.find_length ? sizes().max_positions : options_.max_length;
+    return train::PoliciesToTry(sizes().layers, length, is_tpu());
   }
 
   // Of the policies that fit, the first; to find a length, the last.
@@ -52,21 +53,20 @@ class Planner {
       plan.reason = "takes the least memory";
       return plan;
     }
-    std::string shorter;
+    std::string before;
+    Plan plan;
     for (const train::MemoryPolicy& policy : all) {
-      const bool is_last = &policy == &all.back();
-      Plan plan = Make(policy, request_.confirm && !is_tpu());
-      if (!plan.fits && !is_last) {
-        shorter += fmt::format("{}{} needs {}", shorter.empty() ? "" : ", ", plan.policy,
-                               HumanBytes(static_cast<double>(plan.memory.peak)));
-        continue;
-      }
+      plan = Make(policy, request_.confirm && !is_tpu());
       if (plan.fits && request_.confirm && !plan.confirmed) plan = Make(policy);
-      if (!plan.fits) return WithHint(std::move(plan));
-      plan.reason = shorter.empty() ? "the fastest" : "the fastest that fits: " + shorter;
-      return plan;
+      if (plan.fits) {
+        plan.reason = before.empty() ? "the first to try" : "the first that fits: " + before;
+        return plan;
+      }
+      before += fmt::format("{}{} needs {}", before.empty() ? "" : ", ", plan.policy,
+                            HumanBytes(static_cast<double>(plan.memory.peak)));
     }
-    return {};
+    plan.hint = LengthThatFits();
+    return plan;
   }
 
   Plan Make(const train::MemoryPolicy& policy) { return Make(policy, request_.confirm); }
@@ -79,16 +79,21 @@ class Planner {
       plan.hint = fmt::format("--policy {} fits", policy.ToString());
       return plan;
     }
-    options_.policy = policies().back();
-    const Plan longest = Longest(false);
-    plan.hint = longest.fits ? fmt::format("{} tokens are the most that fit, with --policy {}",
-                                           longest.shape.seq, longest.policy)
-                             : "no context of this model fits this chip";
+    plan.hint = LengthThatFits();
     return plan;
   }
 
  private:
   const models::ModelSizes& sizes() const { return model_->model->sizes(); }
+
+  // By the early check.
+  std::string LengthThatFits() {
+    options_.policy = policies().back();
+    const Plan longest = Longest(false);
+    if (!longest.fits) return "no context of this model fits this device";
+    return fmt::format("{} tokens are the most that fit, with --policy {}", longest.shape.seq,
+                       longest.policy);
+  }
 
   Plan Make(const train::MemoryPolicy& policy, bool confirm) {
     options_.policy = policy;
@@ -134,7 +139,7 @@ class Planner {
   Measurement MeasureRunOnCpu(const Graph& graph, bool run) const {
     std::optional<io::Tokenizer> tokenizer;
     if (files_.HasTokenizer()) tokenizer = files_.LoadTokenizer();
-    return MeasureOnCpu(request_.target, graph, run);
+    return MeasureOnCpu(request_.target, graph, limit_, run);
   }
 
   Plan At(int64_t length, bool confirm) const {

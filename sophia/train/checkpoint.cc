@@ -144,7 +144,8 @@ void Checkpoint::CheckBelongsTo(const RunIdentity& run) const {
 }
 
 MemoryPolicy Checkpoint::policy() const {
-  return MemoryPolicy::FromText(identity_.options.at("policy").get<std::string>());
+  const std::string where = (folder_ / kRunStateFile).string();
+  return MemoryPolicy::FromText(Require<std::string>(identity_.options, "policy", where));
 }
 
 void Checkpoint::Load(const std::vector<nn::ParamSpec>& specs,

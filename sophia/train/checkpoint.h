@@ -27,7 +27,7 @@ inline constexpr std::string_view kOptimizerFile = "optimizer.safetensors";
 inline constexpr std::string_view kTrainerStateFile = "trainer_state.json";
 inline constexpr std::string_view kTrainingArgsFile = "training_args.json";
 inline constexpr std::string_view kRunStateFile = "run_state.json";
-inline constexpr int64_t kCheckpointFormat = 1;
+inline constexpr int64_t kCheckpointFormat = 2;
 
 // What a run's numbers depend on. A checkpoint is continued by a run that has the same only.
 struct RunIdentity {

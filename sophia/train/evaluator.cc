@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "sophia/base/error.h"
-#include "sophia/train/memory_policy.h"
 #include "sophia/train/token_losses.h"
 
 namespace sophia::train {
@@ -33,7 +32,8 @@ double EvaluationResult::loss() const {
 
 double EvaluationResult::perplexity() const { return std::exp(loss()); }
 
-std::unique_ptr<Graph> TraceEvaluation(const models::ModelPlan& plan, const BatchShape& shape) {
+std::unique_ptr<Graph> TraceEvaluation(const models::ModelPlan& plan, const BatchShape& shape,
+                                       const MemoryPolicy& policy) {
   auto graph = std::make_unique<Graph>();
   models::BindInputs(*graph, *plan.table);
   const Shape tokens{DType::kS32, {shape.batch, shape.seq}};
@@ -46,13 +46,14 @@ std::unique_ptr<Graph> TraceEvaluation(const models::ModelPlan& plan, const Batc
   batch.positions = graph->AddInput(losses, {.name = "positions"});
   batch.labels = graph->AddInput(losses, {.name = "labels"});
   const Tracing tracing(*graph);
-  graph->AddOutput(TokenLosses(plan, shape, batch, MemoryPolicy().loss_chunk), {.name = "losses"});
+  plan.policy->set_activations(policy.activations);
+  graph->AddOutput(TokenLosses(plan, shape, batch, policy.loss_chunk), {.name = "losses"});
   return graph;
 }
 
 Evaluator::Evaluator(const Dataset& dataset, const models::ModelPlan& plan,
                      const EvaluatorOptions& options)
-    : dataset_(dataset), plan_(plan) {
+    : dataset_(dataset), plan_(plan), policy_(options.policy) {
   SOPHIA_CHECK(dataset.size() > 0);
   BatchOptions batch{.batch = std::min(options.batch, static_cast<int64_t>(dataset.size())),
                      .packing = options.packing};
@@ -66,7 +67,7 @@ Evaluator::Evaluator(const Dataset& dataset, const models::ModelPlan& plan,
 }
 
 void Evaluator::Compile(const pjrt::Device& device, const CompileCache* cache) {
-  program_ = Program::Compile(device.client(), *TraceEvaluation(plan_, shape_),
+  program_ = Program::Compile(device.client(), *TraceEvaluation(plan_, shape_, policy_),
                               {.name = "evaluation", .device = device, .cache = cache});
 }
 

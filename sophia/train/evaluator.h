@@ -11,6 +11,7 @@
 #include "sophia/runtime/cache.h"
 #include "sophia/runtime/program.h"
 #include "sophia/train/batches.h"
+#include "sophia/train/memory_policy.h"
 
 namespace sophia::train {
 
@@ -36,6 +37,7 @@ struct EvaluationResult {
 struct EvaluatorOptions {
   int64_t batch = 8;  // sequences
   bool packing = true;
+  MemoryPolicy policy = {};
 };
 
 // Computes the loss of every example of a data set, without dropout. What is packed together does
@@ -56,6 +58,7 @@ class Evaluator {
 
   const Dataset& dataset_;
   const models::ModelPlan& plan_;
+  MemoryPolicy policy_;
   BatchShape shape_;
   std::vector<std::vector<size_t>> sequences_;  // examples of each
   std::optional<Program> program_;
@@ -64,6 +67,7 @@ class Evaluator {
 // inputs:  parameters (ParamTable order), ids s32[B, S], segments and places likewise if the shape
 //          packs, positions s32[N], labels s32[N]
 // outputs: losses f32[N], see TokenLosses
-std::unique_ptr<Graph> TraceEvaluation(const models::ModelPlan& plan, const BatchShape& shape);
+std::unique_ptr<Graph> TraceEvaluation(const models::ModelPlan& plan, const BatchShape& shape,
+                                       const MemoryPolicy& policy);
 
 }  // namespace sophia::train

@@ -99,14 +99,18 @@ std::string MemoryPolicy::ToString() const {
   return text;
 }
 
-std::vector<MemoryPolicy> PoliciesToTry(int64_t layers, bool has_host) {
+std::vector<MemoryPolicy> PoliciesToTry(int64_t layers, int64_t length, bool has_host) {
   std::vector<MemoryPolicy> policies;
   for (const char* text : {"products", "layers", "layers,tile=2048", "layers,every=4,tile=2048",
                            "layers,offload,tile=2048", "layers,offload,tile=512"}) {
-    const MemoryPolicy policy = MemoryPolicy::FromText(text);
-    const bool divides = layers % policy.activations.layers_per_input == 0;
-    const bool offloads = policy.activations.offloads_inputs;
-    if (divides && (has_host || !offloads)) policies.push_back(policy);
+    MemoryPolicy policy = MemoryPolicy::FromText(text);
+    nn::ActivationPolicy& keep = policy.activations;
+    if (layers % keep.layers_per_input != 0 || (keep.offloads_inputs && !has_host)) continue;
+    if (keep.tile >= length) keep.tile = 0;  // one tile
+    const auto is_same = [&](const MemoryPolicy& other) {
+      return other.ToString() == policy.ToString();
+    };
+    if (std::ranges::none_of(policies, is_same)) policies.push_back(policy);
   }
   return policies;
 }

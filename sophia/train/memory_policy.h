@@ -26,8 +26,9 @@ struct MemoryPolicy {
   std::string ToString() const;
 };
 
-// Policies for a stack of `layers`, from what takes least time to what takes least memory. A host
-// beside the device can hold activations.
-std::vector<MemoryPolicy> PoliciesToTry(int64_t layers, bool has_host);
+// Policies to try one after another for sequences of `length` tokens in a stack of `layers`: each
+// computes or moves more than the one before it and keeps less. A host beside the device can hold
+// activations.
+std::vector<MemoryPolicy> PoliciesToTry(int64_t layers, int64_t length, bool has_host);
 
 }  // namespace sophia::train

@@ -35,17 +35,19 @@ TEST(MemoryPolicyTest, TextsComeBack) {
 }
 
 TEST(MemoryPolicyTest, TriesWhatTheLayersAndTheDeviceAllow) {
-  const auto texts = [](int64_t layers, bool has_host) {
+  const auto texts = [](int64_t layers, int64_t length, bool has_host) {
     std::vector<std::string> result;
-    for (const MemoryPolicy& policy : PoliciesToTry(layers, has_host)) {
+    for (const MemoryPolicy& policy : PoliciesToTry(layers, length, has_host)) {
       result.push_back(policy.ToString());
     }
     return result;
   };
-  EXPECT_THAT(texts(8, true),
+  EXPECT_THAT(texts(8, 4096, true),
               ElementsAre("products", "layers", "layers,tile=2048", "layers,every=4,tile=2048",
                           "layers,offload,tile=2048", "layers,offload,tile=512"));
-  EXPECT_THAT(texts(30, false), ElementsAre("products", "layers", "layers,tile=2048"));
+  EXPECT_THAT(texts(30, 4096, false), ElementsAre("products", "layers", "layers,tile=2048"));
+  EXPECT_THAT(texts(8, 2048, true), ElementsAre("products", "layers", "layers,every=4",
+                                                "layers,offload", "layers,offload,tile=512"));
 }
 
 TEST(MemoryPolicyTest, OtherTextsAreRefused) {

@@ -91,25 +91,32 @@ void TrainingRun::Compile() {
   } else {
     ChoosePolicy();
   }
-  if (!data_.evaluation) return;
-  evaluator_.emplace(*data_.evaluation, *plan_,
-                     EvaluatorOptions{.batch = options_.eval.batch, .packing = options_.packing});
-  evaluator_->Compile(environment_.device(), environment_.cache ? &*environment_.cache : nullptr);
-  ReleaseCompiler(*environment_.client);
+  if (data_.evaluation) CompileEvaluation();
 }
 
 void TrainingRun::ChoosePolicy() {
   const bool has_host = environment_.client->platform_name() != "cpu";
-  const std::vector<MemoryPolicy> policies = PoliciesToTry(plan_->model->sizes().layers, has_host);
-  for (size_t i = 0; i < policies.size(); ++i) {
-    options_.policy = policies[i];
+  const models::ModelSizes& sizes = plan_->model->sizes();
+  for (const MemoryPolicy& policy : PoliciesToTry(sizes.layers, data_.shape.seq, has_host)) {
+    options_.policy = policy;
     try {
-      if (CompileWith(policies[i])) return;
+      if (CompileWith(policy)) return;
     } catch (const pjrt::CallError& error) {
-      const bool is_last = i + 1 == policies.size();
-      if (error.code() != pjrt::StatusCode::kResourceExhausted || is_last) throw;
+      if (error.code() != pjrt::StatusCode::kResourceExhausted) throw;
     }
   }
+  Fail("policy",
+       "expected a policy with which the step fits, got none; shorter rows (--max-length) or fewer "
+       "of them (--per-device-train-batch-size) take less, `sophia plan` says how much");
+}
+
+void TrainingRun::CompileEvaluation() {
+  evaluator_.emplace(
+      *data_.evaluation, *plan_,
+      EvaluatorOptions{
+          .batch = options_.eval.batch, .packing = options_.packing, .policy = *options_.policy});
+  evaluator_->Compile(environment_.device(), environment_.cache ? &*environment_.cache : nullptr);
+  ReleaseCompiler(*environment_.client);
 }
 
 bool TrainingRun::CompileWith(const MemoryPolicy& policy) {

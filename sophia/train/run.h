@@ -74,8 +74,9 @@ class TrainingRun {
 
  private:
   void Compile();
-  // Compiles with one policy after another until the step fits.
+  // Compiles with one policy after another until the step fits. Throws Error when none does.
   void ChoosePolicy();
+  void CompileEvaluation();
   // Whether the step fits, as far as the environment knows.
   bool CompileWith(const MemoryPolicy& policy);
   void LoadWeights(const Checkpoint* checkpoint);

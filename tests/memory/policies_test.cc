@@ -7,11 +7,13 @@
 #include <cstring>
 
 #include "sophia/base/error_for_test.h"
+#include "sophia/base/file.h"
 #include "sophia/pjrt/test_support.h"
 #include "sophia/plan/measure.h"
 #include "sophia/runtime/program.h"
 #include "sophia/train/run.h"
 #include "sophia/train/setup.h"
+#include "sophia/train/trainer.h"
 
 namespace sophia::train {
 namespace {
@@ -102,6 +104,42 @@ TEST(PolicyTest, TheGroupsOfLayersMustBeEqual) {
               ::testing::ThrowsMessage<Error>(::testing::HasSubstr(
                   "[policy] expected the input of every k-th layer kept, with k "
                   "a divisor of 2 layers, got 3")));
+}
+
+TrainOptions TwoSteps() {
+  return {.model = kFixtures / "llama/gqa",
+          .data = {kFixtures / "sft/rows.jsonl"},
+          .dtype = DType::kF32,
+          .lora = {.rank = 2},
+          .max_steps = 2,
+          .batch = 2};
+}
+
+// An environment in which only `fitting` fits.
+TrainEnvironment OnlyFits(const std::string& fitting) {
+  return {.client = pjrt::SharedCpuClient().shared_from_this(),
+          .on_compiled = [fitting](const Program&, const MemoryPolicy& policy) {
+            return policy.ToString() == fitting;
+          }};
+}
+
+TEST(ChosenPolicyTest, IsTheFirstThatFits) {
+  EXPECT_EQ(TrainingRun(TwoSteps(), OnlyFits("products")).options().policy->ToString(), "products");
+  EXPECT_EQ(TrainingRun(TwoSteps(), OnlyFits("layers")).options().policy->ToString(), "layers");
+  EXPECT_THAT([] { TrainingRun(TwoSteps(), OnlyFits("nothing")); },
+              ::testing::ThrowsMessage<Error>(::testing::HasSubstr(
+                  "[policy] expected a policy with which the step fits, got none")));
+}
+
+TEST(ChosenPolicyTest, StaysWhenTheRunGoesOn) {
+  const TemporaryFolder folder;
+  OutputOptions output{.folder = folder.path() / "out", .save = {.steps = 1}};
+  Train(TwoSteps(), OnlyFits("layers"), output, nullptr);
+  const Checkpoint first(output.folder / "checkpoint-1");
+  EXPECT_EQ(first.policy().ToString(), "layers");
+  const TrainingRun again(TwoSteps(), OnlyFits("products"), {}, &first);
+  EXPECT_EQ(again.options().policy->ToString(), "layers");
+  EXPECT_EQ(again.done(), 1);
 }
 
 // What libtpu's early check wants for a step on v5e with next to no memory, where it saves what it
