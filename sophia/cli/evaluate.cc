@@ -67,6 +67,13 @@ void CheckFinite(const train::EvaluationResult& result, const Rows& rows) {
   }
 }
 
+// Throws Error for an adapter that does not fit the model, before a model is measured.
+void CheckAdapters(const Values& values, const std::vector<std::string>& adapters) {
+  for (const std::string& adapter : adapters) {
+    if (!adapter.empty()) LoadedModel(values, adapter);
+  }
+}
+
 // Loads the base model with `adapter`, if it is not empty, and evaluates it.
 eval::Outcome Evaluate(const Values& values, std::string label, const std::string& adapter,
                        const Rows& rows) {
@@ -113,6 +120,7 @@ int RunEval(const Values& values) {
   if (compares && adapter.empty()) {
     throw UsageError("expected --adapter beside --before-after, got none");
   }
+  CheckAdapters(values, {adapter});
   const auto samples = static_cast<size_t>(values.Integer("samples"));
   const Rows rows = ReadRows(values, compares ? samples : 0);
   eval::Report report = ReportOn(values, rows);
@@ -131,6 +139,7 @@ int RunEval(const Values& values) {
 int RunCompare(const Values& values) {
   const std::string first = values.NeedText("first");
   const std::string second = values.Text("second");
+  CheckAdapters(values, {first, second});
   const Rows rows = ReadRows(values, 0);
   eval::Report report = ReportOn(values, rows);
   report.outcomes.push_back(Evaluate(values, "a", second.empty() ? "" : first, rows));

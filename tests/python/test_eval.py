@@ -171,6 +171,15 @@ def test_wrong_usage(arguments, message):
     assert message in complaint(2, *arguments)
 
 
+def test_all_adapters_are_checked_before_the_first_is_measured(tmp_path):
+    (tmp_path / "no_plugin.so").write_text("")
+    nothing_runs = ["--plugin", tmp_path / "no_plugin.so"]
+    none = tmp_path / "none"
+    for command in (["eval", "--before-after", "--adapter"], ["compare", QV], ["compare"]):
+        assert "no_plugin.so" in complaint(1, *command, ALL, *TINY, *nothing_runs)
+        assert f"[{none}] expected an adapter folder" in complaint(1, *command, none, *TINY, *nothing_runs)
+
+
 def test_adapters_that_do_not_fit(tmp_path):
     for command in (["eval", "--adapter", tmp_path / "none"], ["compare", QV, tmp_path / "none"]):
         assert "expected an adapter folder, got nothing there" in complaint(1, *command, *TINY)
