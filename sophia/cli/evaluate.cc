@@ -33,6 +33,16 @@ train::EncodedRows OpenRows(const Values& values, const std::vector<std::string>
   return rows;
 }
 
+// nullopt: the row cannot be answered, such as one without a question.
+std::optional<Task> FindTaskIfAny(const io::Row& row, const train::TextEncoder& encoder,
+                                  std::string_view where) {
+  try {
+    return FindTask(row, encoder, where);
+  } catch (const Error&) {
+    return std::nullopt;
+  }
+}
+
 // All rows are answered, or the first `samples` that can be.
 Rows ReadRows(const Values& values, size_t samples) {
   const bool answers_all = values.Flag("exact_match");
@@ -44,7 +54,8 @@ Rows ReadRows(const Values& values, size_t samples) {
     eval::EvaluatedRow& evaluated = rows.evaluated.emplace_back();
     evaluated.where = encoded.Where(row);
     if (!answers_all && rows.answered.size() == samples) continue;
-    std::optional<Task> task = FindTask(encoded.Content(row), encoded.encoder(), evaluated.where);
+    const auto find = answers_all ? FindTask : FindTaskIfAny;
+    std::optional<Task> task = find(encoded.Content(row), encoded.encoder(), evaluated.where);
     if (answers_all && !(task && task->expected)) {
       Fail(evaluated.where, "expected a question and an answer in text to compare with, got {}",
            task ? "no answer" : "neither");

@@ -3,9 +3,10 @@
 import json
 import math
 import re
+import shutil
 
 import pytest
-from cli_support import FIXTURES, GQA, ROWS, complaint, output, text_model, training, write_rows
+from cli_support import FIXTURES, GQA, ROWS, TEMPLATE, complaint, output, text_model, training, write_rows
 
 LOSSES = {one["adapter"]: one for one in json.loads((FIXTURES / "evaluation/losses.json").read_text())}
 QV, ALL = (FIXTURES / "sft/adapters" / name for name in ("qv", "all_linear"))
@@ -123,6 +124,25 @@ def test_before_after_answers_some(chatty, learnt):
     text = output(*common, "--samples", 1)
     assert text.count("\n== ") == 1 and "after     meow  ✓\n" in text and "exact match" not in text
     assert output(*common, "--samples", 0).count("==") == 0
+
+
+def test_rows_that_cannot_be_answered_are_left_out_of_the_samples(tmp_path, chatty, learnt):
+    # The template says what is learnt, also without a turn before it.
+    model = shutil.copytree(chatty, tmp_path / "model")
+    answer = "{% generation %}{{ message.content }}<e>{% endgeneration %}"
+    (model / "tokenizer_config.json").write_text(json.dumps({
+        "eos_token": "<e>", "chat_template": TEMPLATE.replace("{{ message.content }}<e>", answer)}))
+    alone = {"messages": [{"role": "assistant", "content": "hello"}]}
+    two = {"prompt": [{"role": "user", "content": "cow"}],
+           "completion": [{"role": "assistant", "content": answer} for answer in ("moo", "mooo")]}
+    data = write_rows(tmp_path / "rows.jsonl", alone, two, chat("cat", "meow"))
+    common = ["eval", "--model", model, "--data", data, "--dtype", "f32", "--max-new-tokens", 8, "--adapter",
+              learnt[0], "--before-after"]
+    found = json.loads(output(*common, "--samples", 2, "--json"))
+    assert found["rows"] == 3
+    assert [sample["row"] for sample in found["samples"]] == [f"{data}:3"]
+    assert found["samples"][0]["after"]["answer"].strip() == "meow"
+    assert complaint(1, *common, "--exact-match") == f"[{data}:1] expected a turn before the assistant's, got none"
 
 
 def test_a_folder_s_valid_rows(tmp_path):
