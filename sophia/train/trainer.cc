@@ -132,13 +132,13 @@ TrainResult Train(const TrainOptions& options, const TrainEnvironment& environme
   if (folder.checkpoint()) checkpoint.emplace(*folder.checkpoint());
   TrainingRun run(options, environment, {}, checkpoint ? &*checkpoint : nullptr);
   Describe(run, checkpoint, console);
-  folder.Clear();
   std::unique_ptr<report::EventFile> events;
   if (output.logging_dir) {
     events = std::make_unique<report::EventFile>(*output.logging_dir, run.done() + 1);
   }
   MetricsLog log(output.folder / "metrics.jsonl", checkpoint ? checkpoint->MetricsRows() : "",
                  std::move(events));
+  folder.Clear();
   RunRecord record(run, output, Warn);
   CheckpointSaver saver(run, output, folder.checkpoint(), Warn);
   TrainResult result{.total_steps = run.total_steps(),

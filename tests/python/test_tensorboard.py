@@ -113,6 +113,16 @@ def test_a_folder_that_cannot_be_made(tmp_path):
     assert "file" in line
 
 
+def test_a_run_that_cannot_log_overwrites_nothing(tmp_path):
+    out = tmp_path / "out"
+    output(*run(out))
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    (tmp_path / "file").write_text("")
+    complaint(1, *run(out, "--overwrite-output-dir", **{"logging-dir": tmp_path / "file" / "log"}))
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    assert (out / "checkpoint-12").is_dir()
+
+
 def test_evaluations_have_tags_of_their_own(tmp_path):
     output(*run(tmp_path / "out", **{"eval-split": 0.3, "eval-steps": 4, "per-device-eval-batch-size": 2}))
     rows = [row for row in rows_of(tmp_path / "out") if "eval_loss" in row]
