@@ -120,6 +120,14 @@ std::string Plots(const Metrics& metrics) {
   return "<div class=\"plots\">\n" + plots + "</div>\n";
 }
 
+// Why base weights of a run in this state were not compared yet, or at all.
+std::string_view NotCompared(std::string_view state) {
+  if (state == "running") return "compared when the run ends";
+  if (state == "stopped") return "not compared: the run was stopped";
+  if (state == "failed") return "not compared: the run failed";
+  return "not compared";
+}
+
 std::string BaseProof(const Json& run) {
   const Json base = run.is_object() && run.contains("base_weights") ? run["base_weights"] : Json();
   const std::string before = TextOf(base, "sha256_before");
@@ -128,7 +136,8 @@ std::string BaseProof(const Json& run) {
   const std::string count = Number("{:.0f}", NumberOf(base, "tensors"));
   std::string text;
   if (after.empty()) {
-    text = fmt::format("<p id=\"proof\">{} base weights; compared when the run ends.</p>\n", count);
+    text = fmt::format("<p id=\"proof\">{} base weights; {}.</p>\n", count,
+                       NotCompared(TextOf(run, "state")));
   } else if (after == before) {
     text = fmt::format(
         "<p id=\"proof\" class=\"good\">None of {} base weights moved: one SHA-256 over all of "

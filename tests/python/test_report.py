@@ -66,10 +66,15 @@ def test_base_weights_are_proved_as_by_prove(tmp_path, run):
     state = json.loads((run / "run.json").read_text())
     for change, proof in [
         ({"sha256_after": "0" * 64, "moved": ["q_proj.weight"]}, 'Base weights moved: ["q_proj.weight"]'),
-        ({"sha256_after": None}, f"{base['tensors']} base weights; compared when the run ends."),
+        ({"sha256_after": None}, f"{base['tensors']} base weights; not compared."),
     ]:
         (folder / "run.json").write_text(json.dumps({**state, "base_weights": {**base, **change}}))
         assert report(folder).ids["proof"] == proof
+    for name, proof in [("running", "compared when the run ends"), ("stopped", "not compared: the run was stopped"),
+                        ("failed", "not compared: the run failed")]:
+        (folder / "run.json").write_text(json.dumps(
+            {**state, "state": name, "base_weights": {**base, "sha256_after": None}}))
+        assert report(folder).ids["proof"] == f"{base['tensors']} base weights; {proof}."
     output(*training(tmp_path / "fast"), "--no-verify-base")
     assert report(tmp_path / "fast").ids["proof"] == "Not recorded."
 
