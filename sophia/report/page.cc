@@ -210,13 +210,17 @@ std::string Body(const RunFiles& files, bool live) {
 }
 
 std::string Page(const RunFiles& files, bool live) {
+  return PageAround(Body(files, live), files, live);
+}
+
+std::string PageAround(std::string_view body, const RunFiles& files, bool live) {
   std::string head = fmt::format(
       "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
       "<meta http-equiv=\"Content-Security-Policy\" content=\"{}\">\n"
       "<meta name=\"viewport\" content=\"width=device-width\">\n<title>{}</title>\n",
       SecurityPolicy(live), EscapeStart(Name(files), 200));
   head += fmt::format("<style>{}</style>\n</head>\n", kStyle);
-  std::string page = head + "<body>\n<main>\n" + Body(files, live) + "</main>\n";
+  std::string page = fmt::format("{}<body>\n<main>\n{}</main>\n", head, body);
   if (live) page += fmt::format("<p id=\"link\"></p>\n<script>{}</script>\n", kScript);
   return page + "</body>\n</html>\n";
 }

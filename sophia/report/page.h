@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "sophia/report/run_files.h"
 
@@ -12,6 +13,8 @@ std::string Page(const RunFiles& files, bool live);
 
 // What lies within the page's <main>. A live one knows that the run goes on.
 std::string Body(const RunFiles& files, bool live);
+// The page with this body.
+std::string PageAround(std::string_view body, const RunFiles& files, bool live);
 
 // Content-Security-Policy: the page's own style and script alone, no connection but, of a live
 // page, to where it came from.

@@ -101,7 +101,7 @@ struct LiveServer::State {
       body = Body(files, true);
       read_at = Clock::now();
     }
-    return {MHD_HTTP_OK, url == "/" ? Page(files, true) : *body};
+    return {MHD_HTTP_OK, url == "/" ? PageAround(*body, files, true) : *body};
   }
 };
 

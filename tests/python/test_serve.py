@@ -21,6 +21,7 @@ class Live:
     """A run that is served; ended by SIGTERM, when it must not have complained."""
 
     def __init__(self, out, *flags):
+        self.out = out
         arguments = [*training(out, **ENDLESS), "--serve", "0", *flags]
         self.process = subprocess.Popen([PROGRAM, *map(str, arguments)], stdout=subprocess.PIPE,
                                         stderr=subprocess.PIPE, text=True)
@@ -80,6 +81,23 @@ def test_the_page_follows_the_run(live):
     while live.step() <= before:
         assert time.monotonic() < deadline
         time.sleep(0.2)
+
+
+def test_the_page_is_not_built_for_every_request(live):
+    """Without metrics.jsonl a page that is built anew says so; one of the last half second does not."""
+    path, away = live.out / "metrics.jsonl", live.out / "away"
+    for _ in range(20):
+        time.sleep(0.6)
+        start = time.monotonic()
+        live.get("/body")
+        path.rename(away)
+        _, _, text = live.get("/")
+        took = time.monotonic() - start
+        away.rename(path)
+        if took < 0.4:
+            break
+    assert took < 0.4
+    assert "metrics written" in text and "no metrics yet" not in text
 
 
 def test_headers_are_safe(live):
