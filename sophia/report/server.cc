@@ -20,6 +20,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr unsigned kMostConnections = 16;
+constexpr unsigned kMostOfOneAddress = 4;
 constexpr unsigned kIdleSeconds = 10;
 // Of a request's head, and of what is sent at a time.
 constexpr size_t kConnectionBytes = 16 << 10;
@@ -151,12 +152,12 @@ LiveServer::LiveServer(const std::filesystem::path& folder, const ServerOptions&
     state_->token = RandomToken();
     url_ += "?token=" + state_->token;
   }
-  state_->daemon =
-      MHD_start_daemon(MHD_USE_AUTO | MHD_USE_INTERNAL_POLLING_THREAD, 0, nullptr, nullptr,
-                       &Handle<State>, state_.get(), MHD_OPTION_LISTEN_SOCKET, socket.fd,
-                       MHD_OPTION_CONNECTION_LIMIT, kMostConnections, MHD_OPTION_CONNECTION_TIMEOUT,
-                       kIdleSeconds, MHD_OPTION_CONNECTION_MEMORY_LIMIT, kConnectionBytes,
-                       MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
+  state_->daemon = MHD_start_daemon(
+      MHD_USE_AUTO | MHD_USE_INTERNAL_POLLING_THREAD, 0, nullptr, nullptr, &Handle<State>,
+      state_.get(), MHD_OPTION_LISTEN_SOCKET, socket.fd, MHD_OPTION_CONNECTION_LIMIT,
+      kMostConnections, MHD_OPTION_PER_IP_CONNECTION_LIMIT, kMostOfOneAddress,
+      MHD_OPTION_CONNECTION_TIMEOUT, kIdleSeconds, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+      kConnectionBytes, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
   if (state_->daemon == nullptr) {
     close(socket.fd);
     Fail("serve", "expected a thread that serves {}, got none", url_);
