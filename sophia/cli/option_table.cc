@@ -153,7 +153,7 @@ constexpr auto kOptions = std::to_array<OptionSpec>({
     {kTrain, kCheckpoints, "save_minutes", "", kNumber, "X", "0",
      "save also when X minutes have passed since; 0: off", AtLeast(0)},
     {kTrain, kCheckpoints, "save_total_limit", "", kInteger, "N", "0",
-     "keep the latest N checkpoints; 0: all", From(0, kMostSteps)},
+     "keep N checkpoints, the latest and the best among them; 0: all", From(0, kMostSteps)},
     {kTrain, kCheckpoints, "resume", "", kFlag, "", "false",
      "continue from the latest checkpoint in the output folder"},
     {kTrain, kCheckpoints, "resume_from_checkpoint", "", kTextOrFlag, "PATH", "",

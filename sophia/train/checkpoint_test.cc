@@ -60,7 +60,16 @@ TEST(CheckpointFoldersTest, TheBestAndTheLatestStay) {
   MakeCheckpoints(out.path(), {1, 2, 3, 4});
   DropOldCheckpoints(out.path(), 2, 1);
   EXPECT_THAT(Steps(out.path()), ElementsAre(1, 4));
-  MakeCheckpoints(out.path(), {5});
+  MakeCheckpoints(out.path(), {2, 3, 5, 6});
+  DropOldCheckpoints(out.path(), 3, 2);
+  EXPECT_THAT(Steps(out.path()), ElementsAre(2, 5, 6));
+  DropOldCheckpoints(out.path(), 2, 2);
+  EXPECT_THAT(Steps(out.path()), ElementsAre(2, 6));
+}
+
+TEST(CheckpointFoldersTest, ALimitOfOneKeepsTheBestAndTheLatest) {
+  const TemporaryFolder out;
+  MakeCheckpoints(out.path(), {1, 4, 5});
   DropOldCheckpoints(out.path(), 1, 1);
   EXPECT_THAT(Steps(out.path()), ElementsAre(1, 5));
   DropOldCheckpoints(out.path(), 1, 5);
