@@ -1,5 +1,7 @@
 #include "sophia/train/prove.h"
 
+#include <algorithm>
+
 #include "sophia/base/sha256.h"
 #include "sophia/base/strings.h"
 
@@ -49,17 +51,17 @@ std::string Digest(const std::vector<std::string>& hashes) {
   return hash.HexDigest();
 }
 
-void CompareBase(const std::vector<nn::ParamSpec>& specs, const std::vector<std::string>& before,
-                 const std::vector<std::string>& after, ProofResult& result) {
+std::vector<std::string> CompareBase(const std::vector<nn::ParamSpec>& specs,
+                                     const std::vector<std::string>& before,
+                                     const std::vector<std::string>& after) {
+  std::vector<std::string> moved;
   for (size_t i = 0; i < specs.size(); ++i) {
-    if (specs[i].trainable) continue;
-    ++result.base_weights;
-    if (before[i] != after[i]) result.moved.push_back(specs[i].path);
+    if (!specs[i].trainable && before[i] != after[i]) moved.push_back(specs[i].path);
   }
+  return moved;
 }
 
-std::string MovedNames(const ProofResult& result) {
-  const std::vector<std::string>& moved = result.moved;
+std::string MovedNames(const std::vector<std::string>& moved) {
   const size_t shown = std::min(moved.size(), kNamesShown);
   std::string text = "moved: " + Join({moved.begin(), moved.begin() + shown}, ", ");
   if (moved.size() > shown) text += fmt::format(" and {} more", moved.size() - shown);
@@ -90,7 +92,8 @@ ProofResult Prove(const TrainOptions& options, const TrainEnvironment& environme
     result.steps.push_back(metrics);
   }
   const std::vector<std::string> after = BaseHashes(run.specs(), run.parameters());
-  CompareBase(run.specs(), before, after, result);
+  result.base_weights = std::ranges::count(run.specs(), false, &nn::ParamSpec::trainable);
+  result.moved = CompareBase(run.specs(), before, after);
   const StepMetrics& last = result.steps.back();
   result.loss_fell = last.loss < result.steps.front().loss;
   result.gradients_flow = last.group_norms[0] > 0 && last.group_norms[1] > 0;
@@ -99,7 +102,7 @@ ProofResult Prove(const TrainOptions& options, const TrainEnvironment& environme
   fmt::print(console, "{} base weights, {} moved; loss {:.5f} -> {:.5f}: {}\n", result.base_weights,
              result.moved.size(), result.steps.front().loss, last.loss,
              result.holds() ? "the proof holds" : "the proof FAILS");
-  if (!result.moved.empty()) fmt::print(console, "{}\n", MovedNames(result));
+  if (!result.moved.empty()) fmt::print(console, "{}\n", MovedNames(result.moved));
   return result;
 }
 

@@ -25,12 +25,13 @@ std::vector<std::string> BaseHashes(const std::vector<nn::ParamSpec>& specs,
 // One digest over all of them.
 std::string Digest(const std::vector<std::string>& hashes);
 
-// Counts the base weights into `result` and names those whose hashes differ.
-void CompareBase(const std::vector<nn::ParamSpec>& specs, const std::vector<std::string>& before,
-                 const std::vector<std::string>& after, ProofResult& result);
+// The base weights whose hashes differ, by name.
+std::vector<std::string> CompareBase(const std::vector<nn::ParamSpec>& specs,
+                                     const std::vector<std::string>& before,
+                                     const std::vector<std::string>& after);
 
-// "moved: a, b, c and 2 more": the first few of ProofResult::moved, which must not be empty.
-std::string MovedNames(const ProofResult& result);
+// "moved: a, b, c and 2 more": the first few of `moved`, which must not be empty.
+std::string MovedNames(const std::vector<std::string>& moved);
 
 // Prints what the data holds, the table (step, loss, gradient norms, status), the verdict and the
 // weights that moved on `console`. The base weights are hashed as the device holds them, before and

@@ -27,29 +27,25 @@ std::vector<std::string> HashesOf(const std::vector<std::vector<float>>& values)
 }
 
 ProofResult Compare(const std::vector<std::string>& before, const std::vector<std::string>& after) {
-  ProofResult result{.loss_fell = true, .gradients_flow = true};
-  CompareBase(kSpecs, before, after, result);
-  return result;
+  return {.moved = CompareBase(kSpecs, before, after), .loss_fell = true, .gradients_flow = true};
 }
 
 TEST(ProveTest, FailsWhenOneBitOfABaseWeightMoves) {
   const std::vector<std::string> before = HashesOf({{1, 2}, {3, 4}, {5, 0.0f}});
   const ProofResult moved = Compare(before, HashesOf({{1, 2}, {3, 4}, {5, -0.0f}}));
-  EXPECT_EQ(moved.base_weights, 2u);
   EXPECT_THAT(moved.moved, ElementsAre("q_proj.weight"));
   EXPECT_FALSE(moved.holds());
 }
 
 TEST(ProveTest, NamesTheFirstFewThatMoved) {
-  EXPECT_EQ(MovedNames({.moved = {"a"}}), "moved: a");
-  EXPECT_EQ(MovedNames({.moved = {"a", "b", "c"}}), "moved: a, b, c");
-  EXPECT_EQ(MovedNames({.moved = {"a", "b", "c", "d", "e"}}), "moved: a, b, c and 2 more");
+  EXPECT_EQ(MovedNames({"a"}), "moved: a");
+  EXPECT_EQ(MovedNames({"a", "b", "c"}), "moved: a, b, c");
+  EXPECT_EQ(MovedNames({"a", "b", "c", "d", "e"}), "moved: a, b, c and 2 more");
 }
 
 TEST(ProveTest, HoldsWhenTrainedWeightsAloneMove) {
   const std::vector<std::string> before = HashesOf({{1, 2}, {3, 4}, {5, 6}});
   ProofResult result = Compare(before, HashesOf({{1, 2}, {7, 8}, {5, 6}}));
-  EXPECT_EQ(result.base_weights, 2u);
   EXPECT_THAT(result.moved, IsEmpty());
   EXPECT_TRUE(result.holds());
   result.loss_fell = false;

@@ -66,12 +66,11 @@ RunRecord::RunRecord(const TrainingRun& run, const OutputOptions& output, const 
 void RunRecord::CheckBase() {
   if (base_before_.empty()) return;
   const std::vector<std::string> after = BaseHashes(run_.specs(), run_.parameters());
-  ProofResult result;
-  CompareBase(run_.specs(), base_before_, after, result);
+  const std::vector<std::string> moved = CompareBase(run_.specs(), base_before_, after);
   json_["base_weights"]["sha256_after"] = Digest(after);
-  json_["base_weights"]["moved"] = result.moved;
-  if (!result.moved.empty()) {
-    Fail("base weights", "expected all as they were loaded, got {}", MovedNames(result));
+  json_["base_weights"]["moved"] = moved;
+  if (!moved.empty()) {
+    Fail("base weights", "expected all as they were loaded, got {}", MovedNames(moved));
   }
 }
 
