@@ -70,8 +70,8 @@ Json ConfigOfDepth(int64_t layers) {
 
 TEST(AheadOfTimeTest, QLoraOfEightBillionParametersCompilesForV5eWithKernelsAndPackedRows) {
   constexpr int64_t kSeq = 4096;
-  const ModelPlan plan = PlanOf(ConfigOfDepth(32), DType::kBF16, [](const nn::ParamSpec&) {
-    return quant::FindPackedFormat("nf4");
+  const ModelPlan plan = PlanOf(ConfigOfDepth(32), DType::kBF16, [](const nn::ParamSpec& spec) {
+    return spec.is_table ? nullptr : quant::FindPackedFormat("nf4");
   });
   plan.policy->set_kernels(models::KernelsFor(pallas::Chip::kV5e, std::nullopt));
   const StepProgram step = Trace(
@@ -96,6 +96,8 @@ TEST(AheadOfTimeTest, SmolLm2StepCompilesForV5eWithKernelsPackedRowsAndDropout) 
   const pallas::CallObserver observer(
       [&](const pallas::Kernel& kernel, std::span<const Tensor>, std::span<const Tensor>) {
         called.insert(kernel.spec.name);
+        // Row sums are the same in all segments.
+        if (kernel.spec.name == "flash_attention_rows") return;
         if (kernel.spec.name.starts_with("flash_attention")) {
           EXPECT_EQ(kernel.spec.num_scalar_prefetch, 1) << kernel.spec.name << " without segments";
         }

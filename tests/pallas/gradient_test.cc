@@ -157,7 +157,8 @@ TEST(LibtpuErrorTest, NamesTheKernelsLine) {
     CompileAheadOfTime(pjrt::Topology::Create(pjrt::Plugin::Load(pjrt::TpuPlugin()), "v2:2x2"),
                        graph);
   });
-  EXPECT_THAT(message, HasSubstr("gradient_test.cc\":"));
+  EXPECT_THAT(message, HasSubstr("[gradient_test.cc:"));
+  EXPECT_THAT(message, HasSubstr("kernel 'column_to_row': expected what libtpu compiles, got: "));
 }
 
 }  // namespace
