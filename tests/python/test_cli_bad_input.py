@@ -263,7 +263,7 @@ def test_long_rows_are_cut_with_a_count(tmp_path):
     text = output(*training(tmp_path / "out", data=data, max_length=4))
     assert "3 examples, 2 truncated to max_length" in text
     text = sophia("prove", "--model", GQA, "--data", data, "--dtype", "f32", "--max-length", 4).stdout
-    assert text.startswith("data: 3 examples, 2 truncated to max_length\n")
+    assert "\ndata: 3 examples, 2 truncated to max_length\n" in text
 
 
 def test_messages(tmp_path, chatty):
