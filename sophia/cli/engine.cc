@@ -38,7 +38,7 @@ std::optional<pallas::Mode> KernelsOf(const Values& values) {
 DType DTypeOf(const Values& values) { return *DTypeFromName(values.Text("dtype")); }
 
 std::string QuantOf(const Values& values) {
-  const std::string text = values.Text("quant");
+  std::string text = values.Text("quant");
   try {
     models::QuantChoice::FromText(text);
   } catch (const Error& error) {

@@ -101,7 +101,8 @@ void QuantRule::CheckNames() const {
     last_names.insert(module.substr(module.rfind('.') + 1));
   }
   const std::vector<std::string> known(last_names.begin(), last_names.end());
-  for (const auto& [name, format] : state_->choice.named) {
+  for (const auto& one : state_->choice.named) {
+    const std::string& name = one.first;
     const bool used = std::ranges::any_of(
         state_->met, [&](const std::string& module) { return EndsWith(module, name); });
     if (!used) {

@@ -178,7 +178,7 @@ class Planner {
     int64_t limit = limit_;
     for (int tries = 1;; ++tries) {
       const std::optional<int64_t> longest = LongestThatFits(need, limit, range);
-      const Plan plan = At(longest.value_or(range.unit), confirm && longest.has_value());
+      Plan plan = At(longest.value_or(range.unit), confirm && longest.has_value());
       if (plan.fits || !longest || tries == kMostTries) return plan;
       limit -= std::max(plan.memory.peak - needs.at(*longest), limit_ / 100);
     }
