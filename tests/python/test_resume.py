@@ -204,7 +204,7 @@ def test_incomplete_and_damaged_checkpoints(tmp_path, reference):
         (folder / name).write_bytes(whole)
     state = json.loads((folder / "run_state.json").read_text())
     for text, message in [
-        (json.dumps({**state, "format": 2}), "expected a checkpoint of format 1, got 2"),
+        (json.dumps({**state, "format": 1}), "expected a checkpoint of format 2, got 1"),
         (json.dumps({**state, "data": 3}), "expected key 'data' (an object), got number"),
         ("{", "expected valid JSON"), ("[]", "expected an object, got array"),
     ]:
