@@ -13,6 +13,7 @@
 #include "sophia/graph/ops/shape_ops.h"
 #include "sophia/graph/ops/special_ops.h"
 #include "sophia/nn/layers.h"
+#include "sophia/nn/module_path.h"
 
 namespace sophia::lora {
 namespace {
@@ -73,10 +74,6 @@ std::optional<io::tok::PythonRegex> PatternOf(const Targets& targets, std::strin
   return io::tok::PythonRegex(*pattern, where);
 }
 
-bool EndsWithModule(const std::string& path, const std::string& name) {
-  return path == name || path.ends_with("." + name);
-}
-
 }  // namespace
 
 std::string TargetsText(const Targets& targets) {
@@ -110,7 +107,7 @@ LoraPolicy::LoraPolicy(DType dtype, LoraConfig config)
 bool LoraPolicy::Matches(const std::string& module) const {
   if (const auto* names = std::get_if<std::vector<std::string>>(&config_.targets)) {
     return std::any_of(names->begin(), names->end(),
-                       [&](const std::string& name) { return EndsWithModule(module, name); });
+                       [&](const std::string& name) { return nn::EndsWithModule(module, name); });
   }
   return !pattern_ || pattern_->FullMatch(module);
 }
@@ -147,7 +144,7 @@ void LoraPolicy::CheckTargets() const {
   if (names == nullptr) return;
   for (const std::string& name : *names) {
     const bool used = std::any_of(modules_.begin(), modules_.end(), [&](const Module& module) {
-      return EndsWithModule(module.path, name);
+      return nn::EndsWithModule(module.path, name);
     });
     if (!used) {
       Fail("target_modules", "expected names among {}, got '{}'{}", Join(available, ", "), name,

@@ -5,6 +5,7 @@
 
 #include "sophia/base/error.h"
 #include "sophia/base/strings.h"
+#include "sophia/nn/module_path.h"
 
 namespace sophia::models {
 namespace {
@@ -32,10 +33,6 @@ std::string ModuleOf(const nn::ParamSpec& spec) {
   return spec.path.substr(0, spec.path.rfind('.'));
 }
 
-bool EndsWith(const std::string& module, const std::string& name) {
-  return module == name || module.ends_with("." + name);
-}
-
 }  // namespace
 
 struct QuantRule::State {
@@ -48,7 +45,7 @@ struct QuantRule::State {
     const std::pair<const std::string, std::string>* best = nullptr;
     for (const auto& one : choice.named) {
       const bool is_longer = best == nullptr || one.first.size() > best->first.size();
-      if (is_longer && EndsWith(module, one.first)) best = &one;
+      if (is_longer && nn::EndsWithModule(module, one.first)) best = &one;
     }
     return best == nullptr ? nullptr : &best->second;
   }
@@ -104,7 +101,7 @@ void QuantRule::CheckNames() const {
   for (const auto& one : state_->choice.named) {
     const std::string& name = one.first;
     const bool used = std::ranges::any_of(
-        state_->met, [&](const std::string& module) { return EndsWith(module, name); });
+        state_->met, [&](const std::string& module) { return nn::EndsWithModule(module, name); });
     if (!used) {
       Fail("quant", "expected names among {}, got '{}'{}", Join(known, ", "), name,
            DidYouMean(name, known));
