@@ -2,11 +2,13 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <fstream>
 
 #include "sophia/base/dtype.h"
 #include "sophia/base/error.h"
 #include "sophia/base/file.h"
 #include "sophia/base/json.h"
+#include "sophia/base/process.h"
 #include "sophia/base/sha256.h"
 #include "sophia/base/shape.h"
 #include "sophia/base/strings.h"
@@ -48,10 +50,16 @@ TEST(StringsTest, SplitsJoinsAndTrims) {
   EXPECT_EQ(Join({"a", "b"}, ", "), "a, b");
   EXPECT_EQ(Trim(" \t a b\n"), "a b");
   EXPECT_EQ(ReplaceAll("aXbX", "X", "yy"), "ayybyy");
-  EXPECT_EQ(HumanBytes(1234567), "1.23 MB");
-  EXPECT_EQ(HumanBytes(999), "999 B");
-  EXPECT_EQ(HumanBytes(999'600'000), "1 GB");
+  EXPECT_EQ(HumanBytes(int64_t{1234567}), "1.23 MB");
+  EXPECT_EQ(HumanBytes(999.0), "999 B");
+  EXPECT_EQ(HumanBytes(int64_t{999'600'000}), "1 GB");
   EXPECT_EQ(HumanCount(2.5e12) + "FLOP/s", "2.5 TFLOP/s");
+}
+
+TEST(ProcessTest, NamesThisMachineAsTheKernelDoes) {
+  std::string name;
+  ASSERT_TRUE(std::ifstream("/proc/sys/kernel/hostname") >> name);
+  EXPECT_EQ(HostName(), name);
 }
 
 TEST(StringsTest, SuggestsOnlyCloseWords) {

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <array>
 #include <fstream>
 
 #include "sophia/base/error.h"
@@ -16,6 +17,11 @@ int64_t ResidentBytes() {
     Fail(kFile, "expected the sizes of this process, got none");
   }
   return resident * sysconf(_SC_PAGESIZE);
+}
+
+std::string HostName() {
+  std::array<char, 256> name{};
+  return gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "localhost";
 }
 
 }  // namespace sophia

@@ -102,4 +102,6 @@ std::string HumanCount(double count) {
 
 std::string HumanBytes(double bytes) { return HumanCount(bytes) + "B"; }
 
+std::string HumanBytes(int64_t bytes) { return HumanBytes(static_cast<double>(bytes)); }
+
 }  // namespace sophia

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -24,6 +25,7 @@ std::string Base64(std::string_view bytes);
 
 // 1234567 -> "1.23 MB"; decimal units.
 std::string HumanBytes(double bytes);
+std::string HumanBytes(int64_t bytes);
 // 1234567 -> "1.23 M", for the name of what is counted behind it.
 std::string HumanCount(double count);
 

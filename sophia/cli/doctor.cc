@@ -38,7 +38,7 @@ void ExamineMachine() {
   PrintLine("processor", host.processor.empty() ? "unknown" : host.processor);
   PrintLine("cores", fmt::format("{}", host.cores));
   PrintLine("memory",
-            fmt::format("{} of {} free", HumanSize(host.free_memory), HumanSize(host.memory)));
+            fmt::format("{} of {} free", HumanBytes(host.free_memory), HumanBytes(host.memory)));
 }
 
 void ExamineCache(Findings& findings) {
@@ -61,7 +61,7 @@ void ExamineCache(Findings& findings) {
   const fs::space_info disk = fs::space(cache->folder(), ignored);
   PrintLine("holds",
             fmt::format("{} programs, {} of at most {}; {} free on the disk", usage.programs,
-                        HumanSize(usage.bytes), HumanSize(cache->most_bytes()),
+                        HumanBytes(usage.bytes), HumanBytes(cache->most_bytes()),
                         HumanBytes(static_cast<double>(disk.available))));
 }
 
@@ -119,8 +119,8 @@ void PrintDevices(const pjrt::Client& client) {
     std::string text = fmt::format("{} {}, memory: {}", DeviceName(client, i),
                                    device.Description().text, Join(kinds, ", "));
     if (const auto stats = device.MemoryStats(); stats && stats->bytes_limit) {
-      text += fmt::format(", {} of {} in use", HumanSize(stats->bytes_in_use),
-                          HumanSize(*stats->bytes_limit));
+      text += fmt::format(", {} of {} in use", HumanBytes(stats->bytes_in_use),
+                          HumanBytes(*stats->bytes_limit));
     }
     PrintLine("device", text);
   }

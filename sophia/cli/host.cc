@@ -33,6 +33,4 @@ Host ThisHost() {
   return host;
 }
 
-std::string HumanSize(int64_t bytes) { return HumanBytes(static_cast<double>(bytes)); }
-
 }  // namespace sophia::cli

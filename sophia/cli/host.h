@@ -16,7 +16,4 @@ struct Host {
 
 Host ThisHost();
 
-// "1.5 GB", decimal.
-std::string HumanSize(int64_t bytes);
-
 }  // namespace sophia::cli

@@ -41,7 +41,7 @@ void PrintTensors(const io::TensorSource& source, bool all) {
   };
   const auto print = [](std::string_view name, const Total& total) {
     PrintLine(name, fmt::format("{} in {} tensors, {}", HumanCount(total.elements), total.tensors,
-                                HumanBytes(static_cast<double>(total.bytes))));
+                                HumanBytes(total.bytes)));
   };
   Total whole;
   std::map<std::string, Total> by_storage;

@@ -68,8 +68,7 @@ void PrintTable(const std::vector<KernelFacts>& all) {
       if (facts.name != kernel.name) continue;
       fmt::print("  {:<6} {:<14} {:<22} {:>9} {:>9} {:>7} {:>7} {:>7.0f} {:>6.0f} us  {}\n",
                  Info(facts.chip).name, Times(facts.grid), BlockList(facts),
-                 HumanBytes(static_cast<double>(facts.vmem_bytes)),
-                 HumanBytes(static_cast<double>(facts.vmem_limit)), Prefixed(facts.flops),
+                 HumanBytes(facts.vmem_bytes), HumanBytes(facts.vmem_limit), Prefixed(facts.flops),
                  Prefixed(facts.hbm_bytes), facts.intensity(), facts.roofline() * 1e6,
                  facts.compute_bound() ? "compute" : "memory");
     }

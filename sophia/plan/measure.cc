@@ -3,10 +3,11 @@
 #include <array>
 #include <chrono>
 #include <cmath>
-#include <fstream>
 #include <regex>
 
 #include "sophia/base/error.h"
+#include "sophia/base/process.h"
+#include "sophia/base/stopwatch.h"
 #include "sophia/plan/child.h"
 #include "sophia/runtime/program.h"
 
@@ -14,10 +15,6 @@ namespace sophia::plan {
 namespace {
 
 constexpr int64_t kMiB = 1024 * 1024;
-
-double SecondsSince(std::chrono::steady_clock::time_point start) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
 
 // What a compiler that found too little memory wanted: the early check names the total of the
 // program, the allocator at the end what it used.
@@ -105,15 +102,6 @@ int64_t DeviceBytes(const pjrt::CompiledMemoryStats& stats) {
 
 int64_t HostBytes(const pjrt::CompiledMemoryStats& stats) {
   return stats.host_argument + stats.host_temp + stats.host_output;
-}
-
-int64_t ResidentBytes() {
-  std::ifstream status("/proc/self/status");
-  constexpr std::string_view kLine = "VmRSS:";
-  for (std::string line; std::getline(status, line);) {
-    if (line.starts_with(kLine)) return 1024 * std::stoll(line.substr(kLine.size()));
-  }
-  Fail("/proc/self/status", "expected a line VmRSS, got none");
 }
 
 int64_t ParseBytes(const std::string& text) {

@@ -26,9 +26,6 @@ struct Measurement {
 int64_t DeviceBytes(const pjrt::CompiledMemoryStats& stats);
 int64_t HostBytes(const pjrt::CompiledMemoryStats& stats);
 
-// Memory that this process has in use.
-int64_t ResidentBytes();
-
 // What libtpu's check before most of the compilation says that the program needs when it may take
 // only `limit` bytes: near the limit it trades time for memory. nullopt: that is enough, or
 // compiling failed later.

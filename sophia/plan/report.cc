@@ -10,8 +10,6 @@
 namespace sophia::plan {
 namespace {
 
-std::string Human(int64_t bytes) { return HumanBytes(static_cast<double>(bytes)); }
-
 double Tokens(const Plan& plan) {
   return static_cast<double>(plan.shape.accumulation * plan.shape.batch * plan.shape.seq);
 }
@@ -53,24 +51,25 @@ std::string ToText(const Plan& plan) {
   const auto line = [&](std::string_view name, std::string_view value) {
     text += fmt::format("{:<18}{}\n", name, value);
   };
-  line("target", fmt::format("{}, one device of {}", plan.target, Human(plan.limit)));
+  line("target", fmt::format("{}, one device of {}", plan.target, HumanBytes(plan.limit)));
   line("step",
        fmt::format("{} sequences of {} tokens, policy {}",
                    plan.shape.accumulation * plan.shape.batch, plan.shape.seq, plan.policy));
   if (!plan.reason.empty()) line("", fmt::format("policy chosen: {}", plan.reason));
   const MemoryTable& memory = plan.memory;
-  line("weights", Human(memory.weights));
-  line("adapters", Human(memory.adapters));
-  line("optimiser state", Human(memory.optimizer));
-  line("batch", Human(memory.batch));
-  line("saved activations", Human(memory.saved));
-  line("temporaries", Human(memory.temporaries));
-  line("peak", fmt::format("{} of {}: {}", Human(memory.peak), Human(plan.limit), VerdictOn(plan)));
+  line("weights", HumanBytes(memory.weights));
+  line("adapters", HumanBytes(memory.adapters));
+  line("optimiser state", HumanBytes(memory.optimizer));
+  line("batch", HumanBytes(memory.batch));
+  line("saved activations", HumanBytes(memory.saved));
+  line("temporaries", HumanBytes(memory.temporaries));
+  line("peak", fmt::format("{} of {}: {}", HumanBytes(memory.peak), HumanBytes(plan.limit),
+                           VerdictOn(plan)));
   if (!plan.hint.empty()) line("", "hint: " + plan.hint);
   line("host memory", memory.saved_on_host > 0
                           ? fmt::format("{}, of which {} are offloaded activations",
-                                        Human(plan.host), Human(memory.saved_on_host))
-                          : Human(plan.host));
+                                        HumanBytes(plan.host), HumanBytes(memory.saved_on_host))
+                          : HumanBytes(plan.host));
   line("compilation", Proof(plan));
   if (!plan.compiler.empty()) line("compiler", OneLine(plan.compiler));
   if (plan.step_seconds > 0) line("step time", StepTime(plan));
@@ -80,15 +79,16 @@ std::string ToText(const Plan& plan) {
 std::string ToTable(const std::vector<Plan>& plans) {
   if (plans.empty()) return "";
   const Plan& first = plans[0];
-  std::string text = fmt::format("{}, one device of {}; {} sequences\n", first.target,
-                                 Human(first.limit), first.shape.accumulation * first.shape.batch);
+  std::string text =
+      fmt::format("{}, one device of {}; {} sequences\n", first.target, HumanBytes(first.limit),
+                  first.shape.accumulation * first.shape.batch);
   text += fmt::format("{:<30} {:>8} {:>9} {:>9} {:>9} {:>9} {:>10}  {}\n", "policy", "tokens",
                       "peak", "saved", "on host", "step", "tokens/s", "verdict");
   for (const Plan& plan : plans) {
     const bool is_timed = plan.step_seconds > 0;
     text += fmt::format("{:<30} {:>8} {:>9} {:>9} {:>9} {:>9} {:>10}  {}{}\n", plan.policy,
-                        plan.shape.seq, Human(plan.memory.peak), Human(plan.memory.saved),
-                        Human(plan.memory.saved_on_host),
+                        plan.shape.seq, HumanBytes(plan.memory.peak), HumanBytes(plan.memory.saved),
+                        HumanBytes(plan.memory.saved_on_host),
                         is_timed ? fmt::format("{:.3g} s", plan.step_seconds) : "?",
                         is_timed ? fmt::format("{:.0f}", Tokens(plan) / plan.step_seconds) : "?",
                         VerdictOn(plan), plan.confirmed ? ", confirmed" : "");

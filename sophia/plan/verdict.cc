@@ -3,14 +3,13 @@
 #include <fmt/format.h>
 
 #include "sophia/base/machine_memory.h"
+#include "sophia/base/process.h"
 #include "sophia/base/strings.h"
 #include "sophia/plan/measure.h"
 #include "sophia/plan/target.h"
 
 namespace sophia::plan {
 namespace {
-
-std::string Human(int64_t bytes) { return HumanBytes(static_cast<double>(bytes)); }
 
 bool IsCpu(const pjrt::Device& device) { return device.client().platform_name() == "cpu"; }
 
@@ -31,23 +30,24 @@ Verdict Judge(const Program& step, const pjrt::Device& device) {
 }
 
 std::string ToText(const Verdict& verdict) {
-  std::string text = Human(verdict.need);
+  std::string text = HumanBytes(verdict.need);
   if (verdict.limit) {
-    text += fmt::format(" of {}: {}", Human(*verdict.limit),
+    text += fmt::format(" of {}: {}", HumanBytes(*verdict.limit),
                         FitText(verdict.need <= *verdict.limit, *verdict.limit - verdict.need));
   }
   if (verdict.offloaded > 0) {
-    text += fmt::format("; {} in the host's memory", Human(verdict.offloaded));
+    text += fmt::format("; {} in the host's memory", HumanBytes(verdict.offloaded));
   }
   if (!verdict.host_fits()) {
-    text += fmt::format(", which is short by {}", Human(verdict.offloaded - *verdict.host_limit));
+    text +=
+        fmt::format(", which is short by {}", HumanBytes(verdict.offloaded - *verdict.host_limit));
   }
   return text;
 }
 
 std::string FitText(bool fits, int64_t spare) {
-  return fits ? fmt::format("fits, {} to spare", Human(spare))
-              : fmt::format("does not fit, by {}", Human(-spare));
+  return fits ? fmt::format("fits, {} to spare", HumanBytes(spare))
+              : fmt::format("does not fit, by {}", HumanBytes(-spare));
 }
 
 }  // namespace sophia::plan

@@ -3,11 +3,11 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <array>
 #include <chrono>
 #include <string>
 
 #include "sophia/base/file.h"
+#include "sophia/base/process.h"
 #include "sophia/base/proto_writer.h"
 #include "sophia/report/tfrecord.h"
 
@@ -29,11 +29,6 @@ constexpr uint64_t kStatusStart = 1;
 
 double Now() {
   return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
-}
-
-std::string HostName() {
-  std::array<char, 256> name{};
-  return gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "host";
 }
 
 // Readers take the files of a folder in the order of their names: by the second, then by number.

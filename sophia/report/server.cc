@@ -11,6 +11,7 @@
 #include <optional>
 
 #include "sophia/base/error.h"
+#include "sophia/base/process.h"
 #include "sophia/report/listen_socket.h"
 #include "sophia/report/page.h"
 
@@ -49,11 +50,6 @@ std::string_view WithoutPort(std::string_view host) {
   const size_t colon = host.rfind(':');
   const bool has_port = colon != std::string_view::npos && host.find(']', colon) == host.npos;
   return has_port ? host.substr(0, colon) : host;
-}
-
-std::string HostName() {
-  std::array<char, 256> name{};
-  return gethostname(name.data(), name.size() - 1) == 0 ? name.data() : "localhost";
 }
 
 std::string UrlHost(const std::string& host) {

@@ -28,9 +28,9 @@ std::vector<std::string> Parts(const StepReport& report) {
                                     fmt::format("left {}", Duration(report.seconds_left)),
                                     HumanCount(report.flops_per_second) + "FLOP/s"};
   if (report.device_memory) {
-    parts.push_back("device " + HumanBytes(static_cast<double>(*report.device_memory)));
+    parts.push_back("device " + HumanBytes(*report.device_memory));
   }
-  parts.push_back("host " + HumanBytes(static_cast<double>(report.host_memory)));
+  parts.push_back("host " + HumanBytes(report.host_memory));
   return parts;
 }
 

@@ -5,6 +5,7 @@
 #include <chrono>
 
 #include "sophia/base/error.h"
+#include "sophia/base/stopwatch.h"
 #include "sophia/lora/peft.h"
 #include "sophia/models/kernel_choice.h"
 #include "sophia/models/weights.h"
@@ -16,10 +17,6 @@ namespace sophia::train {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-double SecondsSince(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 // All transfers are under way before the first is waited for.
 HostArrays ToHost(const std::vector<const pjrt::Buffer*>& buffers) {

@@ -39,8 +39,7 @@ void Describe(const TrainingRun& run, const std::optional<Checkpoint>& checkpoin
              "step: batch {}×{} tokens, {} in {:.1f} s; memory: {} arguments + {} temporary\n",
              run.shape().accumulation * run.shape().batch, run.shape().seq,
              program.from_cache() ? "loaded from cache" : "compiled", program.compile_seconds(),
-             HumanBytes(static_cast<double>(memory.argument)),
-             HumanBytes(static_cast<double>(memory.temp)));
+             HumanBytes(memory.argument), HumanBytes(memory.temp));
   if (checkpoint) {
     fmt::print(console, "resume: {} of {} steps are done in {}\n", run.done(), run.total_steps(),
                checkpoint->folder().string());
