@@ -51,8 +51,7 @@ Tensor LlamaBlock::operator()(const Tensor& x, const kernels::RotaryTable& rope,
             : nn::Attend(q, k, v, {.causal = true, .segments = inputs.segments}, kernels);
   return tokenwise(
       [&](std::span<const Tensor> in) -> std::vector<Tensor> {
-        const Tensor h = in[0] + o_proj(in[1]);
-        const Tensor normal = post_attention_layernorm(h);
+        const auto [normal, h] = post_attention_layernorm.OfSum(in[0], o_proj(in[1]));
         const Tensor gate = gate_proj(normal);
         return {h + down_proj(kernels::GatedLinearUnit(gate, up_proj(normal), kernels))};
       },

@@ -7,7 +7,6 @@
 #include "sophia/graph/ops/shape_ops.h"
 #include "sophia/graph/ops/special_ops.h"
 #include "sophia/kernels/dropout.h"
-#include "sophia/kernels/rms_norm.h"
 
 namespace sophia::nn {
 
@@ -27,9 +26,16 @@ Tensor Linear::operator()(const Tensor& x) const {
 RmsNorm::RmsNorm(const ParamScope& scope, int64_t size, double eps)
     : policy_(&scope.policy()), weight_(scope.Declare("weight", {size})), eps_(eps) {}
 
+kernels::RmsNormOptions RmsNorm::options() const {
+  return {.eps = eps_, .weight_gradient = weight_.spec().trainable};
+}
+
 Tensor RmsNorm::operator()(const Tensor& x) const {
-  return kernels::RmsNorm(x, weight_.value(), policy_->kernels(),
-                          {.eps = eps_, .weight_gradient = weight_.spec().trainable});
+  return kernels::RmsNorm(x, weight_.value(), policy_->kernels(), options());
+}
+
+kernels::AddRmsNormOutput RmsNorm::OfSum(const Tensor& x, const Tensor& residual) const {
+  return kernels::AddRmsNorm(x, residual, weight_.value(), policy_->kernels(), options());
 }
 
 Embedding::Embedding(const ParamScope& scope, int64_t vocab, int64_t size)

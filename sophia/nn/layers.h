@@ -2,6 +2,7 @@
 
 #include <memory>
 
+#include "sophia/kernels/rms_norm.h"
 #include "sophia/nn/param.h"
 
 namespace sophia::nn {
@@ -36,8 +37,12 @@ class RmsNorm {
 
   // x: [..., size].
   Tensor operator()(const Tensor& x) const;
+  // Of x + residual, which it gives as well.
+  kernels::AddRmsNormOutput OfSum(const Tensor& x, const Tensor& residual) const;
 
  private:
+  kernels::RmsNormOptions options() const;
+
   const ParamPolicy* policy_;
   Param weight_;
   double eps_;
