@@ -21,6 +21,7 @@ struct ChipInfo {
   int64_t smem;
   int64_t mxu;            // rows and columns of a matrix unit
   int64_t hbm_bytes;      // per chip
+  double clock;           // Hz, of the cycles that XLA estimates
   double bf16_flops;      // per second
   double int8_ops;        // per second; 0 without int8 products or where not published
   double hbm_bandwidth;   // bytes per second

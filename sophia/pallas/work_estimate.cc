@@ -27,10 +27,17 @@ double DotFlops(const Node& node) {
   return flops;
 }
 
+// Of one execution of a node, and how often it is executed.
+struct Work {
+  double flops;
+  double bytes;
+  double times;
+  bool is_kernel;
+};
+
 class Counter {
  public:
-  // Gets the operations and bytes of one execution of a node, and how often it is executed.
-  using Sink = std::function<void(double flops, double bytes, double times)>;
+  using Sink = std::function<void(const Work& work)>;
 
   Counter(const LiveSet& live, Sink add) : live_(live), add_(std::move(add)) {}
 
@@ -49,7 +56,8 @@ class Counter {
   }
 
   void CountNode(const Node& node, double times) {
-    if (node.op->name == "dot_general") return add_(DotFlops(node), OperandBytes(node), times);
+    if (node.op->name == "dot_general")
+      return add_({DotFlops(node), OperandBytes(node), times, false});
     if (node.op->name == "custom_call") return CountKernel(node, times);
     const bool is_scan = node.op == &kScan;
     const double length = is_scan ? static_cast<double>(node.attrs.Get<int64_t>("length")) : 1;
@@ -62,8 +70,8 @@ class Counter {
     const Json& call = config["custom_call_config"];
     if (!call.contains("cost_estimate")) return;
     const double accessed = call["cost_estimate"].value("bytes_accessed", 0.0);
-    add_(call["cost_estimate"].value("flops", 0.0), accessed > 0 ? accessed : OperandBytes(node),
-         times);
+    add_({call["cost_estimate"].value("flops", 0.0), accessed > 0 ? accessed : OperandBytes(node),
+          times, true});
   }
 
   const LiveSet& live_;
@@ -75,11 +83,13 @@ class Counter {
 WorkEstimate EstimateWork(const Graph& graph, const ChipInfo& chip) {
   WorkEstimate total;
   const LiveSet live = LiveTensors(graph.main());
-  Counter(live, [&](double flops, double bytes, double times) {
+  Counter(live, [&](const Work& work) {
     const double devices = chip.devices;
-    total.flops += times * flops;
-    total.seconds +=
-        times * std::max(flops * devices / chip.bf16_flops, bytes * devices / chip.hbm_bandwidth);
+    const double seconds = work.times * std::max(work.flops * devices / chip.bf16_flops,
+                                                 work.bytes * devices / chip.hbm_bandwidth);
+    total.flops += work.times * work.flops;
+    total.seconds += seconds;
+    if (work.is_kernel) total.kernel_seconds += seconds;
   }).Count(graph.main(), 1);
   return total;
 }
@@ -87,9 +97,7 @@ WorkEstimate EstimateWork(const Graph& graph, const ChipInfo& chip) {
 double CountFlops(const Graph& graph) {
   double total = 0;
   const LiveSet live = LiveTensors(graph.main());
-  Counter(live, [&](double flops, double /*bytes*/, double times) {
-    total += times * flops;
-  }).Count(graph.main(), 1);
+  Counter(live, [&](const Work& work) { total += work.times * work.flops; }).Count(graph.main(), 1);
   return total;
 }
 

@@ -6,8 +6,9 @@
 namespace sophia::pallas {
 
 struct WorkEstimate {
-  double flops = 0;    // of matrix products and kernels
-  double seconds = 0;  // their roofline time on one device
+  double flops = 0;           // of matrix products and kernels
+  double seconds = 0;         // their roofline time on one device
+  double kernel_seconds = 0;  // of it, kernels
 };
 
 // Adds up the matrix products and TPU kernels that the program's outputs need, each as long as its

@@ -123,6 +123,18 @@ std::optional<std::string> Executable::Fingerprint() const {
   return std::string(args->executable_fingerprint, args->executable_fingerprint_size);
 }
 
+std::optional<OptimizedProgram> Executable::Optimized() const {
+  PJRT_Program program{.struct_size = PJRT_Program_STRUCT_SIZE};
+  const auto sized = TryCall<&PJRT_Api::PJRT_Executable_OptimizedProgram>(
+      *plugin_, {.executable = executable_, .program = &program});
+  if (!sized) return std::nullopt;
+  std::string code(program.code_size, '\0');
+  program.code = code.data();
+  Call<&PJRT_Api::PJRT_Executable_OptimizedProgram>(
+      *plugin_, {.executable = executable_, .program = &program});
+  return OptimizedProgram{{program.format, program.format_size}, std::move(code)};
+}
+
 std::string Executable::Serialize() const {
   const auto args =
       Call<&PJRT_Api::PJRT_Executable_Serialize>(*plugin_, {.executable = executable_});

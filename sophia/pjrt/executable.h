@@ -36,6 +36,12 @@ struct CompiledMemoryStats {
   int64_t host_generated_code = 0;
 };
 
+// A program in a plugin's own format: "hlo" (HloModuleProto), "hlo_with_config" or "mlir".
+struct OptimizedProgram {
+  std::string format;
+  std::string code;
+};
+
 // A compiled program, not necessarily for devices that are here. Move-only.
 class Executable {
  public:
@@ -58,6 +64,8 @@ class Executable {
   std::map<std::string, double> CostAnalysis() const;
   // Equal for equal programs, options and compilers; nullopt where not offered.
   std::optional<std::string> Fingerprint() const;
+  // The program after the compiler's passes, nullopt where not offered.
+  std::optional<OptimizedProgram> Optimized() const;
 
   // For LoadedExecutable::Deserialize of the same plugin and version.
   std::string Serialize() const;

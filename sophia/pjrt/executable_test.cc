@@ -116,6 +116,15 @@ TEST(Executable, FingerprintsEqualPrograms) {
   EXPECT_NE(first.executable().Fingerprint(), other.executable().Fingerprint());
 }
 
+TEST(Executable, ShowsTheOptimizedProgram) {
+  const auto client = CpuClient();
+  const auto loaded = LoadedExecutable::Compile(*client, kMatmul);
+  const auto program = loaded.executable().Optimized();
+  ASSERT_TRUE(program.has_value());
+  EXPECT_THAT(program->format, StartsWith("hlo"));
+  EXPECT_THAT(program->code, HasSubstr("matmul"));
+}
+
 TEST(Executable, SerializesAndRunsAgain) {
   const auto client = CpuClient();
   const std::string bytes = LoadedExecutable::Compile(*client, kMatmul).executable().Serialize();

@@ -9,6 +9,7 @@
 #include "sophia/base/process.h"
 #include "sophia/base/stopwatch.h"
 #include "sophia/plan/child.h"
+#include "sophia/plan/xla_cycles.h"
 #include "sophia/runtime/program.h"
 
 namespace sophia::plan {
@@ -47,8 +48,10 @@ Json AheadOfTime(const Target& target, const Graph& graph, const CompileSettings
       pjrt::Topology::Create(pjrt::Plugin::Load(*target.plugin), target.name);
   const auto start = std::chrono::steady_clock::now();
   try {
-    Json result = Compiled(CompileAheadOfTime(topology, graph, settings));
+    const pjrt::Executable executable = CompileAheadOfTime(topology, graph, settings);
+    Json result = Compiled(executable);
     result["seconds"] = SecondsSince(start);
+    if (const auto program = executable.Optimized()) result["cycles"] = EstimatedCycles(*program);
     result["compiler"] = topology.platform_version();
     return result;
   } catch (const pjrt::CallError& error) {
@@ -91,6 +94,7 @@ Measurement FromChild(const ChildResult& child) {
           .compiler_bytes = child.peak_bytes,
           .seconds = value.value("seconds", 0.0),
           .step_seconds = value.value("step_seconds", 0.0),
+          .cycles = value.value("cycles", 0.0),
           .compiler = value["compiler"].get<std::string>()};
 }
 

@@ -18,6 +18,7 @@ struct Measurement {
   int64_t compiler_bytes = 0;  // resident memory of the compiler's process at its peak
   double seconds = 0;          // of the whole compilation; 0 where it stopped early
   double step_seconds = 0;     // of one run, where there was one
+  double cycles = 0;           // of one run but for its kernels, see EstimatedCycles; 0: not known
   bool complete = false;       // compiled to the end or run, so that `fits` is certain
   std::string compiler;        // "libtpu 0.0.52", or the plugin's platform version
 };

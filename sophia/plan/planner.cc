@@ -8,6 +8,7 @@
 #include "sophia/lora/peft.h"
 #include "sophia/models/kernel_choice.h"
 #include "sophia/pallas/work_estimate.h"
+#include "sophia/plan/live_bytes.h"
 #include "sophia/plan/search.h"
 #include "sophia/train/setup.h"
 #include "sophia/train/training_data.h"
@@ -107,6 +108,7 @@ class Planner {
   }
 
   bool is_tpu() const { return request_.target.is_tpu(); }
+  bool has_compiler() const { return request_.target.plugin.has_value(); }
 
   train::BatchShape ShapeOf(int64_t length) const {
     return train::FullShape(length, train::BatchOptionsOf(options_));
@@ -118,6 +120,7 @@ class Planner {
 
   // The compiler saves what it can where it is given next to nothing.
   int64_t LeastNeed(const Graph& graph) const {
+    if (!has_compiler()) return LiveBytes(graph);
     return EarlyNeed(request_.target, graph, 0).value_or(0);
   }
   int64_t NeedAt(int64_t length) const {
@@ -129,6 +132,7 @@ class Planner {
   // go on compiling where the program fits. So the second question is just below the first answer.
   Measurement MeasureOnTpu(const Graph& graph, bool confirm) const {
     const int64_t least = LeastNeed(graph);
+    if (!has_compiler()) return {.fits = least <= limit_, .need = least};
     if (confirm && least <= limit_) return CompileForTpu(request_.target, graph);
     const int64_t below = std::min(limit_, least - least / 20);
     const int64_t need = EarlyNeed(request_.target, graph, below).value_or(least);
@@ -147,6 +151,7 @@ class Planner {
     Plan plan{.target = request_.target.name,
               .shape = ShapeOf(length),
               .policy = options_.policy->ToString(),
+              .by_formula = !has_compiler(),
               .memory = CountMemory(*model_, step),
               .limit = limit_};
     const Measurement measured =
@@ -162,7 +167,10 @@ class Planner {
     plan.step_seconds = measured.step_seconds;
     if (request_.target.chip) {
       const pallas::ChipInfo& chip = pallas::Info(*request_.target.chip);
-      plan.step_seconds = pallas::EstimateWork(*step.graph, chip).seconds;
+      const pallas::WorkEstimate work = pallas::EstimateWork(*step.graph, chip);
+      plan.has_cycles = measured.cycles > 0;
+      plan.step_seconds =
+          plan.has_cycles ? measured.cycles / chip.clock + work.kernel_seconds : work.seconds;
     }
     return plan;
   }

@@ -25,13 +25,15 @@ struct Plan {
   std::string reason;  // why this policy; empty: it was asked for
   std::string hint;    // what would help a plan that does not fit
   bool fits = false;
-  bool confirmed = false;  // by a compilation to the end, on the CPU by a step
+  bool by_formula = false;  // LiveBytes(): the compiler is not installed
+  bool confirmed = false;   // by a compilation to the end, on the CPU by a step
   MemoryTable memory;
   int64_t limit = 0;  // of device memory, bytes
   int64_t host = 0;   // memory of the host that the run needs at least, bytes
   std::string compiler;
   double compile_seconds = 0;  // 0: not compiled to the end
   double step_seconds = 0;     // an estimate for TPUs, measured on the CPU; 0: not known
+  bool has_cycles = false;     // the estimate holds XLA's, else only products and kernels
 };
 
 // Traces the step that `train` would run and asks the target's compiler for its memory. A length is

@@ -21,6 +21,10 @@ std::string VerdictOn(const Plan& plan) {
 }
 
 std::string Proof(const Plan& plan) {
+  if (plan.by_formula) {
+    return "libtpu is not installed (pip install libtpu): by a formula of live arrays, not "
+           "confirmed";
+  }
   const std::string took = fmt::format("{:.1f} s", plan.compile_seconds);
   if (plan.target == "cpu") {
     return plan.confirmed ? took + ", and a step on zeros: confirmed"
@@ -37,6 +41,11 @@ std::string StepTime(const Plan& plan) {
   const double speed = Tokens(plan) / plan.step_seconds;
   if (plan.target == "cpu") {
     return fmt::format("{:.3g} s, {:.0f} tokens/s (measured on zeros)", plan.step_seconds, speed);
+  }
+  if (plan.has_cycles) {
+    return fmt::format(
+        "{:.3g} s, {:.0f} tokens/s (an estimate: XLA's cycles, and roofline of our kernels)",
+        plan.step_seconds, speed);
   }
   return fmt::format(
       "at least {:.3g} s, {:.0f} tokens/s at most (an estimate: roofline of matrix products and "
@@ -94,7 +103,9 @@ std::string ToTable(const std::vector<Plan>& plans) {
                         VerdictOn(plan), plan.confirmed ? ", confirmed" : "");
   }
   if (first.target != "cpu")
-    text += "step: at least, by the roofline of matrix products and kernels\n";
+    text +=
+        "step: of confirmed rows by XLA's cycles and the roofline of our kernels, of others at "
+        "least, by the roofline of matrix products and kernels\n";
   return text;
 }
 
@@ -114,8 +125,10 @@ Json ToJson(const Plan& plan) {
             {"offloaded_bytes", memory.saved_on_host},
             {"compile_seconds", nullptr},
             {"step_seconds_estimate", nullptr},
+            {"step_estimate_has_cycles", plan.has_cycles},
             {"tokens_per_second_estimate", nullptr},
             {"confirmed", plan.confirmed},
+            {"by_formula", plan.by_formula},
             {"compiler", OneLine(plan.compiler)},
             {"bytes",
              {{"weights", memory.weights},

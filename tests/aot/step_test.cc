@@ -11,7 +11,9 @@
 #include "sophia/graph/printer.h"
 #include "sophia/models/kernel_choice.h"
 #include "sophia/models/weights.h"
+#include "sophia/pallas/work_estimate.h"
 #include "sophia/pjrt/test_support.h"
+#include "sophia/plan/xla_cycles.h"
 #include "sophia/runtime/program.h"
 #include "sophia/train/run.h"
 
@@ -54,6 +56,12 @@ TEST(AheadOfTimeTest, SmolLm2StepCompilesForV5e) {
   EXPECT_GT(memory.temp, 0);
   // Adapters and their state take the place of their inputs.
   EXPECT_GT(memory.alias, 0);
+  // XLA's estimate of all operations, loops included, is above what its products need at least.
+  const pallas::ChipInfo& chip = pallas::Info(pallas::Chip::kV5e);
+  const double seconds = plan::EstimatedCycles(executable.Optimized().value()) / chip.clock;
+  const double least = pallas::EstimateWork(*step.graph, chip).seconds;
+  EXPECT_GT(seconds, least);
+  EXPECT_LT(seconds, 3 * least);
   RecordProperty("temp_bytes", std::to_string(memory.temp));
   fmt::print("v5e:1x1: {} argument, {} temporary, {} aliased bytes\n", memory.argument, memory.temp,
              memory.alias);

@@ -33,7 +33,7 @@ def test_a_tpu_that_is_not_here_confirms(config_only):
     assert plan["fits"] and plan["confirmed"] and plan["compile_seconds"] > 0
     assert (plan["seq"], plan["batch"], plan["policy"], plan["policy_reason"]) == (64, 2, "products", "the first to try")
     assert plan["limit_bytes"] == 16_909_336_064
-    assert 0 < plan["step_seconds_estimate"] < 1
+    assert 0 < plan["step_seconds_estimate"] < 1 and plan["step_estimate_has_cycles"]
     assert sum(plan["bytes"].values()) == plan["peak_bytes"] < 50e6
     assert plan["compiler"].startswith("TFRT TPU v5 lite")
 
@@ -47,6 +47,26 @@ def test_the_early_check_says_what_does_not_fit():
     assert text.returncode == 1
     assert re.search(r"peak +[0-9.]+ GB of 16\.9 GB: does not fit, by [0-9.]+ GB", text.stdout)
     assert re.search(r"hint: --policy layers\S* fits\n", text.stdout)
+
+
+def test_without_libtpu_a_formula_plans(config_only, tmp_path):
+    """A copy of the program, where no plugin lies beside or above it, against the compiler's own figure."""
+    alone = shutil.copy(PROGRAM, tmp_path)
+    command = ["plan", "--model", config_only, "--max-length", "128", "--batch-size", "64", "--policy", "layers"]
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+
+    def run(*flags):
+        return subprocess.run([alone, *command, *flags], cwd=tmp_path, env=environment, capture_output=True, text=True,
+                              timeout=60, check=False)
+
+    result = run()
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "libtpu is not installed (pip install libtpu): by a formula of live arrays, not confirmed" in result.stdout
+    by_formula = json.loads(run("--json").stdout)
+    assert by_formula["by_formula"] and not by_formula["confirmed"]
+    compiled = planned(*command[1:], "--no-confirm")
+    assert not compiled["by_formula"]
+    assert 0.7 < by_formula["peak_bytes"] / compiled["peak_bytes"] < 1.6
 
 
 def test_the_first_policy_that_fits_is_chosen():
