@@ -87,7 +87,7 @@ def main():
     rows = [ROWS[i] for i in args.rows]
     with tempfile.TemporaryDirectory() as scratch:
         plans = [plan(args, row, scratch) for row in rows]
-    print("| model | chip | tokens | device memory | whole compilation | host memory | compiled in | step, at least | "
+    print("| model | chip | tokens | device memory | whole compilation | host memory | compiled in | step, estimated | "
           "peers |\n|---|---|---|---|---|---|---|---|---|")
     for row, planned in zip(rows, plans, strict=True):
         print(line(row, planned))

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "sophia/base/error.h"
+#include "sophia/base/rounding.h"
 #include "sophia/graph/ops/control_ops.h"
 #include "sophia/graph/ops/creation.h"
 #include "sophia/graph/ops/dot_ops.h"
@@ -130,24 +131,35 @@ std::vector<Tensor> Backward(const Block& b, const Saved& saved, const Tensor& g
           MixBack(b, Convert(weights, b.dtype), grad, sums)};
 }
 
-// All queries as blocks of equal size.
+// `count` zeros behind the elements of dimension 1.
+Tensor FillBehind(const Tensor& x, int64_t count) {
+  if (count == 0) return x;
+  const Dims none(static_cast<size_t>(x.rank()), 0);
+  Dims high = none;
+  high[1] = count;
+  return Pad(x, Scalar(x.dtype(), 0), none, high, none);
+}
+
+// All queries as blocks of equal size, the last filled up with zeros: their gradient is zero, so
+// that they add nothing to those of keys and values.
 struct Blocking {
   Block whole;
-  int64_t size;  // queries a block, divides their number
+  int64_t size;  // queries a block
 
-  int64_t count() const { return whole.queries / size; }
+  int64_t count() const { return CeilDiv(whole.queries, size); }
+  int64_t filling() const { return count() * size - whole.queries; }
   // [B, Sq, ...] -> [blocks, B, size, ...] and back.
   Tensor Split(const Tensor& x) const {
     Dims dims = x.dims();
     dims[1] = size;
     dims.insert(dims.begin() + 1, count());
-    return Swap(Reshape(x, dims), 0);
+    return Swap(Reshape(FillBehind(x, filling()), dims), 0);
   }
   Tensor Join(const Tensor& x) const {
     Dims dims = x.dims();
     dims.erase(dims.begin());
-    dims[1] = whole.queries;
-    return Reshape(Swap(x, 0), dims);
+    dims[1] = count() * size;
+    return SliceAxis(Reshape(Swap(x, 0), dims), 1, 0, whole.queries);
   }
   // What a scan walks over: positions and, with segments, those of the queries.
   std::vector<Tensor> Places() const {
@@ -172,9 +184,10 @@ struct Blocking {
 };
 
 Blocking BlockingOf(const Block& whole, int64_t max_scores) {
-  int64_t size = whole.queries;
   const int64_t row = whole.batch * whole.kv_heads * whole.group * whole.keys;
-  while (size % 2 == 0 && size * row > max_scores) size /= 2;
+  int64_t size = whole.queries;
+  for (int64_t count = 2; size > 1 && size * row > max_scores; count *= 2)
+    size = CeilDiv(whole.queries, count);
   return {whole, size};
 }
 
@@ -289,8 +302,7 @@ std::vector<Tensor> BackwardInParts(const std::vector<Part>& parts, int64_t max_
     grad_q.push_back(grads[0]);
     for (size_t i = 0; i < 2; ++i) {
       const int64_t behind = saved.k.dim(1) - part.block.keys;
-      const Tensor all =
-          Pad(grads[i + 1], Scalar(sums, 0), {0, 0, 0, 0}, {0, behind, 0, 0}, {0, 0, 0, 0});
+      const Tensor all = FillBehind(grads[i + 1], behind);
       totals[i] = totals[i].defined() ? totals[i] + all : all;
     }
   }

@@ -14,8 +14,8 @@ struct FlashBlocks {
 
 // Attention with online softmax, block by block, so that no [T, T] array exists
 // (FlashAttention-2, https://arxiv.org/abs/2307.08691).
-// q: [B, T, H, D]; k, v: [B, T, K, D], K dividing H -> [B, T, H, D] in q's type; zero for queries
-// that see no key. `mask` without positions. D is whole in every block: 64, 80, 96, 128, 256, …
+// q: [B, T, H, D]; k, v: [B, T, K, D], K dividing H -> [B, T, H, D] in q's type. Every
+// query sees itself. `mask` without positions. D is whole in every block: 64, 80, 96, 128, 256, …
 //
 // Tiles, forward: a program a batch row, head and block of queries, walking over blocks of keys.
 // Backward: the same for q; for k and v a program a block of keys, walking over the query heads of

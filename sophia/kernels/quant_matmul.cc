@@ -25,7 +25,7 @@ using enum pallas::DimensionSemantics;
 constexpr int64_t kLanes = 128;
 constexpr int64_t kRowsOfX = 512;
 constexpr int64_t kContract = 512;
-constexpr int64_t kMostColumns = 512;
+constexpr int64_t kLeastColumns = 512;
 
 // One product of `rows` rows: [rows, contract] with the weight, giving [rows, out].
 struct Product {
@@ -64,6 +64,14 @@ const pallas::ChipInfo& ChipOf(const KernelTarget& target) {
   return pallas::Info(target.chip.value_or(pallas::Chip::kV5e));
 }
 
+// x is read once for each block of columns, for as many FLOPs a byte (in bf16) as the block has
+// columns: at least as many as the chip computes in the time of a byte.
+int64_t ColumnsFor(const pallas::ChipInfo& chip) {
+  int64_t columns = kLeastColumns;
+  while (static_cast<double>(columns) * chip.hbm_bandwidth < chip.bf16_flops) columns *= 2;
+  return columns;
+}
+
 // Columns: as many as three quarters of the VMEM hold. Stored dimensions that scales run along, and
 // contracted ones, are split evenly; others may end in a block that sticks out.
 Blocks PlanBlocks(const Product& p, const KernelTarget& target, const QuantMatMulOptions& options) {
@@ -71,8 +79,9 @@ Blocks PlanBlocks(const Product& p, const KernelTarget& target, const QuantMatMu
   Blocks blocks{.rows = std::min(p.rows, options.block_rows > 0 ? options.block_rows : kRowsOfX),
                 .out = 0,
                 .contract = Divisor(p.contract, contract)};
-  const int64_t budget = ChipOf(target).vmem_max / 4 * 3;
-  int64_t columns = options.block_out > 0 ? options.block_out : kMostColumns;
+  const pallas::ChipInfo& chip = ChipOf(target);
+  const int64_t budget = chip.vmem_max / 4 * 3;
+  int64_t columns = options.block_out > 0 ? options.block_out : ColumnsFor(chip);
   while (true) {
     blocks.out = p.forward ? std::min(p.out, columns) : Divisor(p.out, columns);
     if (options.block_out > 0 || columns <= kLanes || VmemOf(p, blocks) <= budget) return blocks;

@@ -5,6 +5,7 @@
 
 #include "sophia/autodiff/autodiff.h"
 #include "sophia/graph/ops/creation.h"
+#include "sophia/graph/ops/elementwise.h"
 #include "sophia/graph/ops/reduce_ops.h"
 #include "sophia/graph/ops/shape_ops.h"
 #include "sophia/kernels/adamw.h"
@@ -56,6 +57,15 @@ void TraceRmsNorm(const KernelTarget& target) {
   const Tensor weight = Input(DType::kBF16, {4096});
   TraceGradient({Input(DType::kBF16, {4096, 4096})},
                 [&](std::span<const Tensor> p) { return RmsNorm(p[0], weight, target); });
+}
+
+void TraceAddRmsNorm(const KernelTarget& target) {
+  const Tensor weight = Input(DType::kBF16, {4096});
+  const Tensor x = Input(DType::kBF16, {4096, 4096});
+  TraceGradient({x, Input(DType::kBF16, x.dims())}, [&](std::span<const Tensor> p) {
+    const AddRmsNormOutput out = AddRmsNorm(p[0], p[1], weight, target);
+    return out.normalised + out.sum;
+  });
 }
 
 void TraceRotary(const KernelTarget& target) {
@@ -115,6 +125,7 @@ constexpr auto kFunctions = std::to_array<KernelFunction>({
     {"q [1, 4096, 32, 128], 8 key heads, causal, bf16", TraceFlashAttention},
     {"hidden [4096, 4096], head [128256, 4096], bf16", TraceLinearCrossEntropy},
     {"x [4096, 4096], bf16", TraceRmsNorm},
+    {"x and residual [4096, 4096], bf16", TraceAddRmsNorm},
     {"q [1, 4096, 32, 128], 8 key heads, bf16", TraceRotary},
     {"gate [4096, 14336], bf16", TraceGlu},
     {"x [4096, 4096], bf16", TraceDropout},
@@ -166,9 +177,10 @@ void ForEachKernel(Chip chip,
 
 }  // namespace
 
+// A call runs on one device, which is a part of the chip where that has several.
 double KernelFacts::roofline() const {
   const pallas::ChipInfo& info = Info(chip);
-  return std::max(flops / info.bf16_flops, hbm_bytes / info.hbm_bandwidth);
+  return info.devices * std::max(flops / info.bf16_flops, hbm_bytes / info.hbm_bandwidth);
 }
 
 bool KernelFacts::compute_bound() const {

@@ -23,7 +23,8 @@ struct KernelFacts {
 
   // FLOPs a byte of HBM traffic.
   double intensity() const { return flops / hbm_bytes; }
-  // Seconds that the chip needs at least at its peaks, and whether products are what takes them.
+  // Seconds that one device of the chip needs at least at its peaks, and whether products are what
+  // takes them.
   double roofline() const;
   bool compute_bound() const;
 };

@@ -44,9 +44,10 @@ std::vector<Tensor> Forward(const Addends& addends, const Tensor& weight,
   const size_t count = addends.size();
   const DType dtype = addends[0].dtype();
   const int64_t bytes = 2 * static_cast<int64_t>(count) * ByteSize(dtype, 1);
-  const RowBlocks blocks = PlanRows("rms_norm", addends[0].dim(0), addends[0].dim(1), target,
+  const std::string name = count == 2 ? "add_rms_norm" : "rms_norm";
+  const RowBlocks blocks = PlanRows(name, addends[0].dim(0), addends[0].dim(1), target,
                                     {.bytes = bytes, .whole_rows = true, .rows = {o.block_rows}});
-  pallas::KernelSpec spec = RowSpec("rms_norm", blocks, count, std::vector(count, dtype));
+  pallas::KernelSpec spec = RowSpec(name, blocks, count, std::vector(count, dtype));
   spec.in_specs.push_back(WholeRow(blocks.columns));
   spec.cost_estimate = Cost(blocks, 4, bytes);
   const auto body = [&](const KernelRefs& r) {
@@ -78,9 +79,10 @@ std::vector<Tensor> Backward(const Tensor& x, const Tensor& weight, const Tensor
                              const RmsNormOptions& o) {
   const size_t count = sum_grad.defined() ? 3 : 2;
   const int64_t bytes = (static_cast<int64_t>(count) + 1) * ByteSize(x.dtype(), 1);
-  const RowBlocks blocks = PlanRows("rms_norm_backward", x.dim(0), x.dim(1), target,
+  const std::string name = count == 3 ? "add_rms_norm_backward" : "rms_norm_backward";
+  const RowBlocks blocks = PlanRows(name, x.dim(0), x.dim(1), target,
                                     {.bytes = bytes, .whole_rows = true, .rows = {o.block_rows}});
-  pallas::KernelSpec spec = RowSpec("rms_norm_backward", blocks, count, {x.dtype()});
+  pallas::KernelSpec spec = RowSpec(name, blocks, count, {x.dtype()});
   spec.in_specs.push_back(WholeRow(blocks.columns));
   spec.cost_estimate = Cost(blocks, 9, bytes);
   if (o.weight_gradient) {

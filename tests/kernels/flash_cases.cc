@@ -58,26 +58,29 @@ FlashCase With(FlashCase base, const std::function<void(FlashCase&)>& change) {
 }  // namespace
 
 std::vector<KernelCase> AttentionCases() {
+  constexpr int64_t kAll = 1 << 26;
+  struct Blocked {
+    std::string name;
+    int64_t queries;
+    SegmentOf segment;
+    int64_t max_scores;
+  };
+  // 97 queries leave the last block with fewer than the others.
+  const std::vector<Blocked> blocked = {{"attention_parts", 384, nullptr, kAll},
+                                        {"attention_parts_segments", 384, Every(150), kAll},
+                                        {"attention_in_blocks", 96, nullptr, 10000},
+                                        {"attention_segments", 96, Every(40), 10000},
+                                        {"attention_odd", 97, nullptr, 10000},
+                                        {"attention_odd_segments", 97, Every(40), 10000}};
   std::vector<KernelCase> cases;
-  for (const SegmentOf& segment : {SegmentOf(), Every(150)}) {
-    KernelCase test = CaseOf({.name = "parts", .q = {2, 384, 4, 16}, .segment = segment});
-    test.name = segment == nullptr ? "attention_parts" : "attention_parts_segments";
-    test.trace = [](std::span<const Tensor> in, const KernelTarget&) {
+  for (const Blocked& b : blocked) {
+    KernelCase test = CaseOf({.name = b.name, .q = {2, b.queries, 4, 16}, .segment = b.segment});
+    test.name = b.name;
+    test.trace = [most = b.max_scores](std::span<const Tensor> in, const KernelTarget& target) {
       const AttentionMask mask{
           .scale = 0.125, .soft_cap = 0.5, .segments = in.size() > 3 ? in[3] : Tensor()};
-      return std::vector{ReferenceAttention(in[0], in[1], in[2], mask)};
-    };
-    cases.push_back(std::move(test));
-  }
-  for (const bool has_segments : {false, true}) {
-    KernelCase test = CaseOf(
-        {.name = "in_blocks", .q = {2, 96, 4, 16}, .segment = has_segments ? Every(40) : nullptr});
-    test.name = has_segments ? "attention_segments" : "attention_in_blocks";
-    test.trace = [](std::span<const Tensor> in, const KernelTarget& target) {
-      const AttentionMask mask{
-          .scale = 0.125, .soft_cap = 0.5, .segments = in.size() > 3 ? in[3] : Tensor()};
-      const int64_t max_scores = target.mode == pallas::Mode::kReference ? 1 << 26 : 10000;
-      return std::vector{ReferenceAttention(in[0], in[1], in[2], mask, max_scores)};
+      return std::vector{ReferenceAttention(in[0], in[1], in[2], mask,
+                                            target.mode == pallas::Mode::kReference ? kAll : most)};
     };
     cases.push_back(std::move(test));
   }
