@@ -263,6 +263,10 @@ constexpr auto kOptions = std::to_array<OptionSpec>({
 
     {kPlan, kPlanning, "topology", "", kText, "NAME", "v5e:1x1",
      "cpu, or a TPU by chip and sizes, such as v5e:1x1 or v5p:2x2x1"},
+    {kPlan, kPlanning, "host_memory", "", kNumber, "GB", "",
+     "what the host has, such as 47 beside one v5e chip of Colab; a plan that needs more does not "
+     "fit",
+     Above(0)},
     {kPlan, kPlanning, "confirm", "", kFlag, "", "true",
      "compile to the end; --no-confirm stops at the compiler's early check of memory"},
     {kMeasuring, kMachine, "json", "", kFlag, "", "false", "print one JSON object"},

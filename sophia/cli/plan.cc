@@ -11,10 +11,13 @@ namespace sophia::cli {
 int RunPlan(const Values& values) {
   std::optional<std::filesystem::path> plugin;
   if (values.Has("plugin")) plugin = values.NeedText("plugin");
+  std::optional<int64_t> host;
+  if (values.Has("host_memory")) host = static_cast<int64_t>(values.Number("host_memory") * 1e9);
   const plan::PlanRequest request{.options = TrainOptionsFrom(values),
                                   .target = plan::FindTarget(values.Text("topology"), plugin),
                                   .confirm = values.Flag("confirm"),
-                                  .find_length = values.IsAuto("max_length")};
+                                  .find_length = values.IsAuto("max_length"),
+                                  .host_limit = host};
   const bool compare = values.Flag("compare");
   if (compare && values.Has("policy")) {
     throw UsageError("expected --policy or --compare, got both");

@@ -25,13 +25,19 @@ train::TrainEnvironment EnvironmentFrom(const Values& values) {
   return {.client = opened.client,
           .chosen_device = opened.device,
           .cache = CompileCache::Default(),
-          .on_compiled = [device = opened.device](const Program& step,
-                                                  const train::MemoryPolicy& policy) {
-            const plan::Verdict verdict = plan::Judge(step, device);
-            fmt::print("plan: policy {}, {}\n", policy.ToString(), plan::ToText(verdict));
-            std::fflush(stdout);
-            return verdict.fits();
-          }};
+          .on_compiled =
+              [device = opened.device](const Program& step, const train::MemoryPolicy& policy) {
+                const plan::Verdict verdict = plan::Judge(step, device);
+                fmt::print("plan: policy {}, {}\n", policy.ToString(), plan::ToText(verdict));
+                std::fflush(stdout);
+                return verdict.fits();
+              },
+          .on_evaluation_compiled =
+              [device = opened.device](const Program& evaluation, int64_t state) {
+                const plan::Verdict verdict = plan::Judge(evaluation, device, state);
+                if (!verdict.fits()) fmt::print("plan: evaluation, {}\n", plan::ToText(verdict));
+                return verdict.fits();
+              }};
 }
 
 std::string_view BestMetricName(const train::TrainOptions& options) {

@@ -123,9 +123,22 @@ class Planner {
     if (!has_compiler()) return LiveBytes(graph);
     return EarlyNeed(request_.target, graph, 0).value_or(0);
   }
+  // Of the device; where the host is shorter of memory, as much more.
   int64_t NeedAt(int64_t length) const {
     const train::StepProgram step = Trace(length);
-    return is_tpu() ? LeastNeed(*step.graph) : MeasureRunOnCpu(*step.graph, false).need;
+    if (!is_tpu()) return MeasureRunOnCpu(*step.graph, false).need;
+    const int64_t need = LeastNeed(*step.graph);
+    if (!request_.host_limit) return need;
+    const int64_t host = HostNeed({}, CountMemory(*model_, step).saved_on_host);
+    return std::max(need, static_cast<int64_t>(static_cast<double>(host) /
+                                               static_cast<double>(*request_.host_limit) *
+                                               static_cast<double>(limit_)));
+  }
+
+  // The compiler's, or that of the weights on their way and of what the run keeps there.
+  int64_t HostNeed(const Measurement& measured, int64_t saved) const {
+    const int64_t offloaded = std::max(measured.offloaded, saved);
+    return std::max(measured.compiler_bytes, offloaded + LargestParameter(*model_));
   }
 
   // Near the limit the compiler trades time for memory, and at the real limit the early check would
@@ -161,9 +174,9 @@ class Planner {
     plan.compiler = measured.compiler;
     plan.compile_seconds = measured.seconds;
     plan.memory.SetPeak(measured.need);
-    const int64_t offloaded = std::max(measured.offloaded, plan.memory.saved_on_host);
-    plan.host = is_tpu() ? std::max(measured.compiler_bytes, offloaded + LargestParameter(*model_))
-                         : plan.memory.peak;
+    plan.host = is_tpu() ? HostNeed(measured, plan.memory.saved_on_host) : plan.memory.peak;
+    plan.host_limit = request_.host_limit;
+    plan.fits = plan.fits && plan.host_fits();
     plan.step_seconds = measured.step_seconds;
     if (request_.target.chip) {
       const pallas::ChipInfo& chip = pallas::Info(*request_.target.chip);

@@ -15,6 +15,7 @@ struct PlanRequest {
   Target target;
   bool confirm = true;       // compile to the end, on the CPU run a step; else only check
   bool find_length = false;  // the longest that fits, not options.max_length
+  std::optional<int64_t> host_limit = std::nullopt;  // bytes that the host has
 };
 
 // What a run of these options would take.
@@ -30,6 +31,9 @@ struct Plan {
   MemoryTable memory;
   int64_t limit = 0;  // of device memory, bytes
   int64_t host = 0;   // memory of the host that the run needs at least, bytes
+  std::optional<int64_t> host_limit = std::nullopt;  // that it has
+
+  bool host_fits() const { return !host_limit || host <= *host_limit; }
   std::string compiler;
   double compile_seconds = 0;  // 0: not compiled to the end
   double step_seconds = 0;     // an estimate for TPUs, measured on the CPU; 0: not known

@@ -16,6 +16,7 @@ double Tokens(const Plan& plan) {
 
 std::string VerdictOn(const Plan& plan) {
   const int64_t spare = plan.limit - plan.memory.peak;
+  if (!plan.host_fits() && spare >= 0) return "fits, but not the host";
   if (!plan.fits && spare >= 0) return "does not fit: the compiler ran out of memory";
   return FitText(plan.fits, spare);
 }
@@ -53,6 +54,19 @@ std::string StepTime(const Plan& plan) {
       plan.step_seconds, speed);
 }
 
+std::string HostText(const Plan& plan) {
+  std::string text = HumanBytes(plan.host);
+  if (plan.host_limit) {
+    text += fmt::format(" of {}: {}", HumanBytes(*plan.host_limit),
+                        FitText(plan.host_fits(), *plan.host_limit - plan.host));
+  }
+  if (plan.memory.saved_on_host > 0) {
+    text += fmt::format("{} {} are offloaded activations", plan.host_limit ? ";" : ", of which",
+                        HumanBytes(plan.memory.saved_on_host));
+  }
+  return text;
+}
+
 }  // namespace
 
 std::string ToText(const Plan& plan) {
@@ -75,10 +89,7 @@ std::string ToText(const Plan& plan) {
   line("peak", fmt::format("{} of {}: {}", HumanBytes(memory.peak), HumanBytes(plan.limit),
                            VerdictOn(plan)));
   if (!plan.hint.empty()) line("", "hint: " + plan.hint);
-  line("host memory", memory.saved_on_host > 0
-                          ? fmt::format("{}, of which {} are offloaded activations",
-                                        HumanBytes(plan.host), HumanBytes(memory.saved_on_host))
-                          : HumanBytes(plan.host));
+  line("host memory", HostText(plan));
   line("compilation", Proof(plan));
   if (!plan.compiler.empty()) line("compiler", OneLine(plan.compiler));
   if (plan.step_seconds > 0) line("step time", StepTime(plan));
@@ -122,6 +133,7 @@ Json ToJson(const Plan& plan) {
             {"peak_bytes", memory.peak},
             {"limit_bytes", plan.limit},
             {"host_bytes", plan.host},
+            {"host_limit_bytes", nullptr},
             {"offloaded_bytes", memory.saved_on_host},
             {"compile_seconds", nullptr},
             {"step_seconds_estimate", nullptr},
@@ -137,6 +149,7 @@ Json ToJson(const Plan& plan) {
               {"batch", memory.batch},
               {"saved", memory.saved},
               {"temporaries", memory.temporaries}}}};
+  if (plan.host_limit) json["host_limit_bytes"] = *plan.host_limit;
   if (plan.compile_seconds > 0) json["compile_seconds"] = plan.compile_seconds;
   if (plan.step_seconds > 0) {
     json["step_seconds_estimate"] = plan.step_seconds;

@@ -15,9 +15,9 @@ bool IsCpu(const pjrt::Device& device) { return device.client().platform_name() 
 
 }  // namespace
 
-Verdict Judge(const Program& step, const pjrt::Device& device) {
-  const pjrt::CompiledMemoryStats stats = step.executable().executable().MemoryStats();
-  Verdict verdict{.need = DeviceBytes(stats), .offloaded = HostBytes(stats)};
+Verdict Judge(const Program& program, const pjrt::Device& device, int64_t beside) {
+  const pjrt::CompiledMemoryStats stats = program.executable().executable().MemoryStats();
+  Verdict verdict{.need = DeviceBytes(stats) + beside, .offloaded = HostBytes(stats)};
   if (IsCpu(device)) {
     const int64_t resident = ResidentBytes();
     verdict.need += resident;

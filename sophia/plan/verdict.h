@@ -19,9 +19,10 @@ struct Verdict {
   bool fits() const { return (!limit || need <= *limit) && host_fits(); }
 };
 
-// The verdict on a step compiled for `device`, before any of its arguments is there. The limit is
-// what the device reports; for a CPU, what this process has and what the machine has to spare.
-Verdict Judge(const Program& step, const pjrt::Device& device);
+// The verdict on a program compiled for `device`, before any of its arguments is there, and on
+// `beside` bytes more. The limit is what the device reports; for a CPU, what this process has and
+// what the machine has to spare.
+Verdict Judge(const Program& program, const pjrt::Device& device, int64_t beside = 0);
 
 // "fits, 15.7 GB to spare", or "does not fit, by 1.2 GB" where less than nothing is to spare.
 std::string FitText(bool fits, int64_t spare);

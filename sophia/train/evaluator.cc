@@ -66,9 +66,10 @@ Evaluator::Evaluator(const Dataset& dataset, const models::ModelPlan& plan,
   sequences_ = Lay(dataset, shape_);
 }
 
-void Evaluator::Compile(const pjrt::Device& device, const CompileCache* cache) {
+const Program& Evaluator::Compile(const pjrt::Device& device, const CompileCache* cache) {
   program_ = Program::Compile(device.client(), *TraceEvaluation(plan_, shape_, policy_),
                               {.name = "evaluation", .device = device, .cache = cache});
+  return *program_;
 }
 
 EvaluationResult Evaluator::Run(std::span<pjrt::Buffer* const> parameters) const {

@@ -48,7 +48,7 @@ class Evaluator {
   Evaluator(const Dataset& dataset, const models::ModelPlan& plan, const EvaluatorOptions& options);
 
   const BatchShape& shape() const { return shape_; }
-  void Compile(const pjrt::Device& device, const CompileCache* cache);
+  const Program& Compile(const pjrt::Device& device, const CompileCache* cache);
   // After Compile(). `parameters` in the order of the plan's specs; they are only read.
   EvaluationResult Run(std::span<pjrt::Buffer* const> parameters) const;
 

@@ -123,6 +123,8 @@ struct TrainEnvironment {
   std::optional<CompileCache> cache = std::nullopt;
   // Called with the compiled step before the weights are loaded; says whether it fits.
   std::function<bool(const Program& step, const MemoryPolicy& policy)> on_compiled = {};
+  // The same of the evaluation, beside which `state` bytes of the optimiser stay on the device.
+  std::function<bool(const Program& evaluation, int64_t state)> on_evaluation_compiled = {};
 
   pjrt::Device device() const { return chosen_device ? *chosen_device : client->default_device(); }
 };

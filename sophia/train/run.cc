@@ -112,8 +112,17 @@ void TrainingRun::CompileEvaluation() {
       *data_.evaluation, *plan_,
       EvaluatorOptions{
           .batch = options_.eval.batch, .packing = options_.packing, .policy = *options_.policy});
-  evaluator_->Compile(environment_.device(), environment_.cache ? &*environment_.cache : nullptr);
+  const Program& program = evaluator_->Compile(environment_.device(),
+                                               environment_.cache ? &*environment_.cache : nullptr);
   ReleaseCompiler(*environment_.client);
+  int64_t state = 0;
+  for (const optim::Slot& slot : slots_) state += slot.shape.bytes();
+  if (!environment_.on_evaluation_compiled || environment_.on_evaluation_compiled(program, state))
+    return;
+  Fail("evaluation",
+       "expected a program that fits beside the optimiser's state, got one of {} sequences; fewer "
+       "(--per-device-eval-batch-size) take less",
+       evaluator_->shape().batch);
 }
 
 bool TrainingRun::CompileWith(const MemoryPolicy& policy) {

@@ -131,6 +131,28 @@ TEST(ChosenPolicyTest, IsTheFirstThatFits) {
                   "[policy] expected a policy with which the step fits, got none")));
 }
 
+TEST(ChosenPolicyTest, EvaluationMustFitBesideTheOptimizersState) {
+  TrainOptions options = TwoSteps();
+  options.eval = {.data = {kFixtures / "sft/rows.jsonl"}, .strategy = EvalStrategy::kSteps};
+  TrainEnvironment environment{.client = pjrt::SharedCpuClient().shared_from_this()};
+  int64_t beside = 0;
+  environment.on_evaluation_compiled = [&beside](const Program& program, int64_t state) {
+    beside = state;
+    return program.outputs()[0].name != "losses";
+  };
+  EXPECT_THAT([&] { TrainingRun(options, environment); },
+              ::testing::ThrowsMessage<Error>(::testing::HasSubstr(
+                  "[evaluation] expected a program that fits beside the optimiser's state, got one "
+                  "of 8 sequences; fewer (--per-device-eval-batch-size) take less")));
+  const models::ModelFiles files = models::ModelFiles::Open(options.model);
+  const auto model = BuildModel(options, files);
+  int64_t adapters = 0;
+  for (const nn::ParamSpec& spec : model->specs()) {
+    if (spec.trainable) adapters += spec.shape().bytes();
+  }
+  EXPECT_EQ(beside, 2 * adapters);  // AdamW's moments
+}
+
 TEST(ChosenPolicyTest, StaysWhenTheRunGoesOn) {
   const TemporaryFolder folder;
   OutputOptions output{.folder = folder.path() / "out", .save = {.steps = 1}};

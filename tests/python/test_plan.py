@@ -69,6 +69,20 @@ def test_without_libtpu_a_formula_plans(config_only, tmp_path):
     assert 0.7 < by_formula["peak_bytes"] / compiled["peak_bytes"] < 1.6
 
 
+def test_the_host_may_be_short_of_memory():
+    offloads = ("--model", SMOLLM2, "--max-length", 2048, "--batch-size", 1, "--policy", "layers,offload", "--no-confirm")
+    free = planned(*offloads)
+    assert free["fits"] and free["host_limit_bytes"] is None
+    enough = planned(*offloads, "--host-memory", free["host_bytes"] * 1.01 / 1e9)
+    assert enough["fits"] and enough["host_limit_bytes"] >= free["host_bytes"]
+    text = sophia("plan", *offloads, "--host-memory", 0.05)
+    assert text.returncode == 1
+    assert re.search(r"^peak .*: fits, but not the host$", text.stdout, re.M)
+    assert re.search(r"^host memory +[0-9.]+ [MG]B of 50 MB: does not fit, by [0-9.]+ [MG]B; [0-9.]+ MB are offloaded",
+                     text.stdout, re.M)
+    assert complaint(2, "plan", *offloads, "--host-memory", 0) == "--host-memory: expected a number above 0, got 0"
+
+
 def test_the_first_policy_that_fits_is_chosen():
     plan = planned("--model", SMOLLM2, "--max-length", 8192, "--batch-size", 16, "--no-confirm")
     assert plan["fits"] and plan["policy"].startswith("layers")
