@@ -107,14 +107,6 @@ void Decode(const BlockQ3K& block, float* out) {
   }
 }
 
-// 6-bit scale and minimum of group `i` of 8: the first four lie in the low six bits of bytes 0–3
-// and 4–7; the others take nibbles of bytes 8–11 and the two bits left over above.
-std::pair<int, int> ScaleAndMinK(const uint8_t* scales, int i) {
-  if (i < 4) return {scales[i] & 63, scales[i + 4] & 63};
-  return {(scales[i + 4] & 15) | (scales[i - 4] >> 6) << 4, (scales[i + 4] >> 4) | (scales[i] >> 6)
-                                                                                       << 4};
-}
-
 // Eight groups of 32 nibbles, each with a scale and a minimum. `high(group, i)` is what stands
 // above the nibble of element i.
 template <typename Block, typename High>

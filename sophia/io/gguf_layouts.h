@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <utility>
 
 #include "sophia/base/float_bits.h"
 
@@ -73,5 +74,13 @@ struct BlockQ6K {
   int8_t scales[16];
   Half d;
 };
+
+// 6-bit scale and minimum of group `i` of 8: the first four lie in the low six bits of bytes 0–3
+// and 4–7; the others take nibbles of bytes 8–11 and the two bits left over above.
+inline std::pair<int, int> ScaleAndMinK(const uint8_t* scales, int i) {
+  if (i < 4) return {scales[i] & 63, scales[i + 4] & 63};
+  return {(scales[i + 4] & 15) | (scales[i - 4] >> 6) << 4, (scales[i + 4] >> 4) | (scales[i] >> 6)
+                                                                                       << 4};
+}
 
 }  // namespace sophia::io::blocks

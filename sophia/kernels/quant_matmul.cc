@@ -38,6 +38,7 @@ struct Product {
   // Whether the first dimension of stored codes is contracted.
   bool contracts_first() const { return forward == format->input_major(); }
   int64_t packing() const { return format->has_nibbles() ? 2 : 1; }
+  bool has_high_codes() const { return format->coding == quant::Coding::kInt6; }
 };
 
 struct Blocks {
@@ -57,7 +58,8 @@ int64_t VmemOf(const Product& p, const Blocks& b) {
   const int64_t tile = b.out * b.contract;
   const int64_t groups = p.format->input_major() ? tile / p.format->group * 8 * 2 : 0;
   return 2 * bytes * b.rows * (b.contract + b.out) + 4 * b.rows * b.out +
-         bytes * p.contract * b.out + 2 * tile / p.packing() + groups;
+         bytes * p.contract * b.out + 2 * tile / p.packing() +
+         (p.has_high_codes() ? 2 * tile / 4 : 0) + groups;
 }
 
 const pallas::ChipInfo& ChipOf(const KernelTarget& target) {
@@ -95,7 +97,7 @@ BlockIndex TileIndex(const Product& p, const GridIndex& i, int64_t steps) {
   return p.contracts_first() ? BlockIndex{step, i[0]} : BlockIndex{i[0], step};
 }
 
-// x, codes, then scales and minima.
+// x, codes, those above them, scales and minima, as far as the format has them.
 struct Operands {
   std::vector<Tensor> inputs;
   std::vector<BlockSpec> specs;
@@ -113,6 +115,10 @@ Operands OperandsOf(const Product& p, const Blocks& b, const Tensor& x, const Pa
   add(x, {b.rows, b.contract}, [](const GridIndex& i) { return BlockIndex{i[1], i[2]}; });
   add(w.codes, {first / p.packing(), lanes},
       [=](const GridIndex& i) { return TileIndex(p, i, steps); });
+  if (p.has_high_codes()) {
+    add(w.high_codes, {first / 4, lanes},
+        [=](const GridIndex& i) { return TileIndex(p, i, steps); });
+  }
   if (!p.format->input_major()) {
     if (p.forward) {
       add(w.scales, {1, b.out}, [](const GridIndex& i) { return BlockIndex{0, i[0]}; });
@@ -140,8 +146,10 @@ void Body(const Product& p, const KernelTarget& target, const KernelRefs& r) {
   const bool scales_result = !p.format->input_major();
   pallas::When(pallas::Eq(row_block, 0), [&] {
     TileRefs tile{.codes = r.in[1]};
-    if (!scales_result) tile.scales.push_back(r.in[2]);
-    if (r.in.size() > 3) tile.minima.push_back(r.in[3]);
+    size_t next = 2;
+    if (p.has_high_codes()) tile.high_codes.push_back(r.in[next++]);
+    if (!scales_result) tile.scales.push_back(r.in[next++]);
+    if (next < r.in.size() && !scales_result) tile.minima.push_back(r.in[next]);
     DecodeTile(*p.format, p.panel, tile, tiles.At({step}));
   });
   pallas::When(pallas::Eq(step, 0), [&] { sum.Store(0.0); });
@@ -186,6 +194,7 @@ Tensor Call(const Product& p, const Tensor& x, const PackedTensors& w, const Ker
   spec.cost_estimate = pallas::CostEstimate{
       .flops = 2 * p.rows * weights,
       .bytes_accessed = x.shape().bytes() * spec.grid[0] + w.codes.shape().bytes() +
+                        (w.high_codes.defined() ? w.high_codes.shape().bytes() : 0) +
                         w.scales.shape().bytes() + ByteSize(p.dtype, p.rows * p.out)};
   // Half again for what the compiler keeps between.
   const int64_t vmem = VmemOf(p, b) * 3 / 2;

@@ -22,7 +22,7 @@ struct QuantMatMulOptions {
 // W. While the first rows of x pass, the tiles of a column block are decoded into VMEM in x's type,
 // where they stay for the other rows: each weight is fetched and decoded once a column block.
 // Nibbles become whole rows (see PackedFormat), so decoding moves nothing between lanes; NF4 is 15
-// selects. Scales of groups are rows that cover sublanes. Double-quantised scales are expanded by
+// selects. Scales of groups are rows that cover sublanes. Scales of several parts are expanded by
 // plain ops before the kernel; int8's scales multiply the result (forward) or dy (backward).
 // VMEM, b bytes an element of x: 2b · block_rows · (block_contract + block_out) + 4 · block_rows ·
 // block_out + b · contracted size · block_out + twice the codes and scales of a tile.

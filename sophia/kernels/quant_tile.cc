@@ -1,5 +1,7 @@
 #include "sophia/kernels/quant_tile.h"
 
+#include <algorithm>
+
 #include "sophia/quant/nf4.h"
 
 namespace sophia::kernels {
@@ -14,6 +16,7 @@ constexpr int64_t kByteRows = 32;  // rows of 8-bit arrays that a dynamic start 
 Val Decoded(quant::Coding coding, const Val& codes) {
   if (coding != quant::Coding::kNf4) {
     const Val values = pallas::Convert(codes, DType::kF32);
+    if (coding == quant::Coding::kInt6) return values - 32.0;
     return coding == quant::Coding::kInt4 ? values - 8.0 : values;
   }
   std::vector<Val> values;
@@ -33,16 +36,40 @@ Val Decoded(quant::Coding coding, const Val& codes) {
 
 Val Plus(const Val& x, int64_t more) { return more == 0 ? x : x + more; }
 
-// Rows of equal scale: `values` belong to rows [first, first + values.dim(0)) of the tile.
-void StoreScaled(const quant::PackedFormat& format, const TileRefs& tile, Val values,
+// `values` belong to rows [first, first + values.dim(0)) of the tile: a part of a group, or groups.
+void StoreScaled(const quant::PackedFormat& format, const TileRefs& tile, const Val& values,
                  const Val& first, const pallas::Ref& out) {
   const int64_t rows = values.dim(0);
-  if (format.input_major()) {
-    const Ds group(first / format.group, 1);
-    values = values * tile.scales[0].At({group}).Load();
-    if (!tile.minima.empty()) values = values + tile.minima[0].At({group}).Load();
+  const int64_t run = format.input_major() ? std::min(rows, format.group) : rows;
+  for (int64_t row = 0; row < rows; row += run) {
+    Val scaled = run == rows ? values : SliceAxis(values, 0, row, row + run);
+    const Val start = Plus(first, row);
+    if (format.input_major()) {
+      const Ds group(start / format.group, 1);
+      scaled = scaled * tile.scales[0].At({group}).Load();
+      if (!tile.minima.empty()) scaled = scaled + tile.minima[0].At({group}).Load();
+    }
+    out.At({Ds(start, run)}).Store(pallas::Convert(scaled, out.dtype()));
   }
-  out.At({Ds(first, rows)}).Store(pallas::Convert(values, out.dtype()));
+}
+
+// A chunk of two panels, 64 byte rows, and the 32 byte rows of the bits above their nibbles.
+void DecodeSixBits(const quant::PackedFormat& format, const TileRefs& tile, const Val& i,
+                   const pallas::Ref& out) {
+  constexpr int64_t kHalf = kByteRows;
+  const auto load = [&](const pallas::Ref& ref, int64_t rows) {
+    return pallas::Convert(ref.At({Ds(i * rows, rows)}).Load(), DType::kS32);
+  };
+  const Val codes = load(tile.codes, 2 * kHalf);
+  const Val high = load(tile.high_codes[0], kHalf);
+  for (int64_t quarter = 0; quarter < 4; ++quarter) {
+    const int64_t byte = quarter / 2 * kHalf;
+    const Val bytes = SliceAxis(codes, 0, byte, byte + kHalf);
+    const Val low = quarter % 2 == 0 ? bytes & 15 : pallas::ShiftRightLogical(bytes, 4);
+    const Val above = pallas::ShiftRightLogical(high, 2 * quarter) & 3;
+    StoreScaled(format, tile, Decoded(format.coding, low + above * 16),
+                Plus(i * (4 * kHalf), quarter * kHalf), out);
+  }
 }
 
 }  // namespace
@@ -50,8 +77,10 @@ void StoreScaled(const quant::PackedFormat& format, const TileRefs& tile, Val va
 void DecodeTile(const quant::PackedFormat& format, int64_t panel, const TileRefs& tile,
                 const pallas::Ref& out) {
   const int64_t stored = tile.codes.dim(0);
-  const int64_t chunk = stored % kByteRows == 0 ? kByteRows : stored;
+  const int64_t least = tile.high_codes.empty() ? kByteRows : 2 * kByteRows;
+  const int64_t chunk = stored % least == 0 ? least : stored;
   const auto decode = [&](const Val& i) {
+    if (!tile.high_codes.empty()) return DecodeSixBits(format, tile, i, out);
     const Val codes = pallas::Convert(tile.codes.At({Ds(i * chunk, chunk)}).Load(), DType::kS32);
     if (!format.has_nibbles()) {
       // Grouped bytes have groups of 32 rows, which a chunk is or consists of.

@@ -9,8 +9,9 @@ namespace sophia::kernels {
 // rows] or, of formats that are not input-major, [rows, in].
 struct TileRefs {
   pallas::Ref codes;
+  std::vector<pallas::Ref> high_codes = {};
   // f32 [groups of the tile, lanes]; of input-major formats.
-  std::vector<pallas::Ref> scales, minima;
+  std::vector<pallas::Ref> scales = {}, minima = {};
 };
 
 // Decodes a tile into `out` [tile rows, lanes], a few rows at a time: scaled, if input-major.

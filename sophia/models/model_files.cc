@@ -65,8 +65,9 @@ const quant::PackedFormat* ModelFiles::StoredFormat(const nn::ParamSpec& spec) c
     const io::TensorInfo* info = tensors_->Find(NameOf(spec, layer));
     if (info == nullptr || info->shape.dims != spec.dims) return nullptr;
     const quant::PackedFormat* found = quant::FindPackedFormat(info->storage);
-    if (found == nullptr || (format != nullptr && found != format)) return nullptr;
-    format = found;
+    if (found == nullptr) return nullptr;
+    format = format == nullptr ? found : quant::CommonFormat(*format, *found);
+    if (format == nullptr) return nullptr;
   }
   return quant::CanPack(*format, spec.dims) ? format : nullptr;
 }
@@ -95,18 +96,19 @@ void ModelFiles::ReadPacked(const nn::ParamSpec& first, int64_t layer, quant::Pa
   const quant::PackedFormat& format = *first.packed.format;
   const Dims& dims = first.packed.unpacked.dims;
   const std::string where = fmt::format("{}: {}", tensors_->path().string(), name);
-  if (format.block_bytes == 0) {
+  if (format.is_quantised) {
     std::vector<float> values(static_cast<size_t>(Product(dims)));
     ReadAs(first, layer, {DType::kF32, dims}, std::as_writable_bytes(std::span(values)));
     return quant::Quantise(format, dims, values, out, where);
   }
-  const std::span<const std::byte> stored = tensors_->Stored(name);
+  const std::span<const std::byte> blocks = tensors_->Stored(name);
+  const quant::PackedFormat& stored = *quant::FindPackedFormat(tensors_->Get(name).storage);
   if (const std::optional<int64_t> heads = StoredPairs(first.path)) {
-    std::vector<std::byte> rows(stored.begin(), stored.end());
+    std::vector<std::byte> rows(blocks.begin(), blocks.end());
     UnpairRows(rows, *heads, rows.size() / static_cast<size_t>(dims[0]));
-    quant::PackBlocks(format, dims, rows, out, where);
+    quant::PackBlocks(stored, format, dims, rows, out, where);
   } else {
-    quant::PackBlocks(format, dims, stored, out, where);
+    quant::PackBlocks(stored, format, dims, blocks, out, where);
   }
   tensors_->Release(name);
 }

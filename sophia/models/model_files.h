@@ -40,7 +40,7 @@ class ModelFiles {
   // file does not hold in that format are quantised.
   void ReadPacked(const nn::ParamSpec& first, int64_t layer, quant::PartBytes out) const;
 
-  // The packed format that a GGUF file stores a weight in, the same in all its layers; else
+  // The packed format that can hold a weight as a GGUF file stores it in all its layers; else
   // nullptr.
   const quant::PackedFormat* StoredFormat(const nn::ParamSpec& spec) const;
 

@@ -17,13 +17,13 @@ constexpr std::string_view kTableFormat = "int8";
 void CheckFormat(const std::string& name, bool may_be_auto) {
   const quant::PackedFormat* format = quant::FindPackedFormat(name);
   if (name == kNone || (may_be_auto && name == kAuto) ||
-      (format != nullptr && format->block_bytes == 0)) {
+      (format != nullptr && format->is_quantised)) {
     return;
   }
   std::vector<std::string> known = {std::string(kNone)};
   if (may_be_auto) known.emplace(known.begin(), kAuto);
   for (const quant::PackedFormat& one : quant::PackedFormats()) {
-    if (one.block_bytes == 0) known.emplace_back(one.name);
+    if (one.is_quantised) known.emplace_back(one.name);
   }
   Fail("quant", "expected one of {}, got '{}'{}", Join(known, ", "), name, DidYouMean(name, known));
 }

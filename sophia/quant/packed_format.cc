@@ -1,6 +1,7 @@
 #include "sophia/quant/packed_format.h"
 
 #include <algorithm>
+#include <iterator>
 #include <numeric>
 
 #include "sophia/base/error.h"
@@ -12,52 +13,106 @@ namespace {
 
 constexpr int64_t kLargestPanel = 64;
 
+constexpr int64_t kMinimaGroup = 32;
+constexpr std::string_view kMixture = "Q4_K+Q6_K";
+
 PackedFormat Int4(std::string_view name, int64_t group) {
-  return {name,
-          Coding::kInt4,
-          group,
-          0,
-          {{"codes", PartKind::kCodes, DType::kU8}, {"scales", PartKind::kScales, DType::kBF16}}};
+  return {
+      .name = name,
+      .coding = Coding::kInt4,
+      .group = group,
+      .is_quantised = true,
+      .parts = {{"codes", PartKind::kCodes, DType::kU8},
+                {"scales", PartKind::kScales, DType::kBF16}},
+  };
 }
 
-const std::vector<PackedFormat>& Table() {
-  // Layouts: block_q4_0, block_q4_1 and block_q8_0 of
-  // https://github.com/ggml-org/ggml/blob/master/src/ggml-common.h
-  static const std::vector<PackedFormat> kFormats = {
-      {"Q4_0",
-       Coding::kInt4,
-       32,
-       18,
-       {{"codes", PartKind::kCodes, DType::kU8, 2}, {"scales", PartKind::kScales, DType::kF16, 0}}},
-      {"Q4_1",
-       Coding::kUint4,
-       32,
-       20,
-       {{"codes", PartKind::kCodes, DType::kU8, 4},
-        {"scales", PartKind::kScales, DType::kF16, 0},
-        {"minima", PartKind::kMinima, DType::kF16, 2}}},
-      {"Q8_0",
-       Coding::kInt8,
-       32,
-       34,
-       {{"codes", PartKind::kCodes, DType::kS8, 2}, {"scales", PartKind::kScales, DType::kF16, 0}}},
-      {"nf4",
-       Coding::kNf4,
-       kNf4Group,
-       0,
-       {{"codes", PartKind::kCodes, DType::kU8},
-        {"absmax", PartKind::kScaleCodes, DType::kU8},
-        {"nested_absmax", PartKind::kScaleAbsmax, DType::kF32},
-        {"nested_offset", PartKind::kScaleOffset, DType::kF32}}},
-      {"int8",
-       Coding::kInt8,
-       0,
-       0,
-       {{"codes", PartKind::kCodes, DType::kS8}, {"scales", PartKind::kScales, DType::kF32}}},
+// Layouts: ggml's block structures, see io/gguf_layouts.h.
+std::vector<PackedFormat> GgufFormats() {
+  using enum PartKind;
+  return {
+      {.name = "Q4_0",
+       .coding = Coding::kInt4,
+       .group = 32,
+       .block_bytes = 18,
+       .nibble_run = 16,
+       .parts = {{"codes", kCodes, DType::kU8, 2}, {"scales", kScales, DType::kF16, 0}}},
+      {.name = "Q4_1",
+       .coding = Coding::kUint4,
+       .group = 32,
+       .block_bytes = 20,
+       .nibble_run = 16,
+       .parts = {{"codes", kCodes, DType::kU8, 4},
+                 {"scales", kScales, DType::kF16, 0},
+                 {"minima", kMinima, DType::kF16, 2}}},
+      {.name = "Q8_0",
+       .coding = Coding::kInt8,
+       .group = 32,
+       .block_bytes = 34,
+       .parts = {{"codes", kCodes, DType::kS8, 2}, {"scales", kScales, DType::kF16, 0}}},
+      {.name = "Q4_K",
+       .coding = Coding::kUint4,
+       .group = 32,
+       .super_block = 256,
+       .block_bytes = 144,
+       .nibble_run = 32,
+       .parts = {{"codes", kCodes, DType::kU8, 16},
+                 {"sub_scales", kSubScales, DType::kS8, 4},
+                 {"sub_minima", kSubMinima, DType::kU8, 4},
+                 {"scales", kSuperScales, DType::kF16, 0},
+                 {"minima", kSuperMinima, DType::kF16, 2}}},
+      {.name = "Q6_K",
+       .coding = Coding::kInt6,
+       .group = 16,
+       .super_block = 256,
+       .block_bytes = 210,
+       .nibble_run = 64,
+       .parts = {{"codes", kCodes, DType::kU8, 0},
+                 {"high_codes", kHighCodes, DType::kU8, 128},
+                 {"sub_scales", kSubScales, DType::kS8, 192},
+                 {"scales", kSuperScales, DType::kF16, 208}}},
+      // Layers of either. A code of Q4_K is 32 more, so that the coding takes away nothing.
+      {.name = kMixture,
+       .coding = Coding::kInt6,
+       .group = 16,
+       .super_block = 256,
+       .parts = {{"codes", kCodes, DType::kU8},
+                 {"high_codes", kHighCodes, DType::kU8},
+                 {"sub_scales", kSubScales, DType::kS8},
+                 {"sub_minima", kSubMinima, DType::kU8},
+                 {"scales", kSuperScales, DType::kF16},
+                 {"minima", kSuperMinima, DType::kF16}}},
+  };
+}
+
+std::vector<PackedFormat> QuantisedFormats() {
+  using enum PartKind;
+  return {
+      {.name = "nf4",
+       .coding = Coding::kNf4,
+       .group = kNf4Group,
+       .is_quantised = true,
+       .parts = {{"codes", kCodes, DType::kU8},
+                 {"absmax", kScaleCodes, DType::kU8},
+                 {"nested_absmax", kScaleAbsmax, DType::kF32},
+                 {"nested_offset", kScaleOffset, DType::kF32}}},
+      {.name = "int8",
+       .coding = Coding::kInt8,
+       .group = 0,
+       .is_quantised = true,
+       .parts = {{"codes", kCodes, DType::kS8}, {"scales", kScales, DType::kF32}}},
       Int4("int4", 64),
       Int4("int4_g32", 32),
       Int4("int4_g128", 128),
   };
+}
+
+const std::vector<PackedFormat>& Table() {
+  static const std::vector<PackedFormat> kFormats = [] {
+    std::vector<PackedFormat> all = GgufFormats();
+    std::ranges::move(QuantisedFormats(), std::back_inserter(all));
+    return all;
+  }();
   return kFormats;
 }
 
@@ -70,25 +125,30 @@ const PackedFormat* FindPackedFormat(std::string_view name) {
   return found == Table().end() ? nullptr : &*found;
 }
 
+const PackedFormat* CommonFormat(const PackedFormat& a, const PackedFormat& b) {
+  if (&a == &b) return &a;
+  return a.super_block > 0 && b.super_block > 0 ? FindPackedFormat(kMixture) : nullptr;
+}
+
 int64_t PanelRows(int64_t in) { return std::gcd(in, kLargestPanel); }
 
 bool CanPack(const PackedFormat& format, const Dims& dims) {
   return dims.size() == 2 && dims[0] > 0 && dims[1] > 0 &&
-         dims[1] % std::max<int64_t>(format.group, 1) == 0;
+         dims[1] % std::max<int64_t>(format.block(), 1) == 0;
 }
 
 void CheckCanPack(const PackedFormat& format, const Dims& dims, std::string_view where) {
   if (CanPack(format, dims)) return;
   std::vector<std::string_view> others;
   for (const PackedFormat& other : Table()) {
-    if (other.block_bytes == 0 && CanPack(other, dims)) others.push_back(other.name);
+    if (other.is_quantised && CanPack(other, dims)) others.push_back(other.name);
   }
   const std::string legal =
       others.empty() ? "" : fmt::format("; {} would", fmt::join(others, ", "));
   if (format.group == 0) {
     Fail(where, "expected sizes [rows, in] for {}, got {}", format.name, ToString(dims));
   }
-  Fail(where, "expected sizes [rows, in] with in a multiple of {} for {}, got {}{}", format.group,
+  Fail(where, "expected sizes [rows, in] with in a multiple of {} for {}, got {}{}", format.block(),
        format.name, ToString(dims), legal.empty() ? "" : legal + " fit");
 }
 
@@ -102,8 +162,16 @@ Dims PartDims(const PackedFormat& format, size_t part, const Dims& dims) {
     case PartKind::kCodes:
       if (!format.input_major()) return {rows, in};
       return {format.has_nibbles() ? in / 2 : in, rows};
+    case PartKind::kHighCodes:
+      return {in / 4, rows};
+    case PartKind::kSubMinima:
+      return {in / kMinimaGroup, rows};
+    case PartKind::kSuperScales:
+    case PartKind::kSuperMinima:
+      return {in / format.super_block, rows};
     case PartKind::kScales:
     case PartKind::kMinima:
+    case PartKind::kSubScales:
       if (!format.input_major()) return {rows};
       return {groups, rows};
     case PartKind::kScaleCodes:

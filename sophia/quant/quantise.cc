@@ -146,7 +146,7 @@ void QuantiseNf4(const PackedFormat& format, const Dims& dims, std::span<const f
 
 void Quantise(const PackedFormat& format, const Dims& dims, std::span<const float> values,
               PartBytes out, std::string_view where) {
-  SOPHIA_CHECK(format.block_bytes == 0 && out.size() == format.parts.size(), "quantising to {}",
+  SOPHIA_CHECK(format.is_quantised && out.size() == format.parts.size(), "quantising to {}",
                format.name);
   CheckCanPack(format, dims, where);
   SOPHIA_CHECK(static_cast<int64_t>(values.size()) == Product(dims));
@@ -163,6 +163,7 @@ void Quantise(const PackedFormat& format, const Dims& dims, std::span<const floa
     case Coding::kNf4:
       return QuantiseNf4(format, dims, values, out);
     case Coding::kUint4:
+    case Coding::kInt6:
       break;
   }
   SOPHIA_CHECK(false, "{} is not made on load", format.name);

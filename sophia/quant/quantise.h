@@ -7,7 +7,7 @@
 
 namespace sophia::quant {
 
-// Quantises a weight, f32 [rows, in], into the arrays of a format with block_bytes 0. Throws Error
+// Quantises a weight, f32 [rows, in], into the arrays of a format that is_quantised. Throws Error
 // naming `where` for sizes that cannot be packed and values that are not finite.
 //   nf4: as bitsandbytes' quantize_4bit with compress_statistics on the CPU. The offset, a mean, is
 //     summed in f64; torch's sum may differ in the last bit, where f32 is not exact.

@@ -9,12 +9,14 @@
 namespace sophia::quant {
 
 // What kernels and plain ops read: codes as stored, scales in f32, [in / group, rows] or [1, rows],
-// and minima like them or undefined. Double-quantised scales are expanded: 4 bytes a group.
+// and minima like them or undefined. Scales of several parts are expanded: 4 bytes a group.
 struct PackedTensors {
   Tensor codes;
-  Tensor scales;
-  Tensor minima;
-  int64_t rows, in;
+  Tensor high_codes = {};
+  Tensor scales = {};
+  Tensor minima = {};
+  int64_t rows = 0;
+  int64_t in = 0;
 };
 PackedTensors Expand(const PackedFormat& format, std::span<const Tensor> parts);
 

@@ -92,6 +92,32 @@ TEST(AheadOfTimeTest, QLoraOfEightBillionParametersCompilesForV5eWithKernelsAndP
   EXPECT_LT(memory.temp, 2'700'000'000);
 }
 
+// As a Q4_K_M file of Llama 3 8B stores its layers.
+TEST(AheadOfTimeTest, AMixtureOfKFormatsCompilesForV5eWithKernels) {
+  constexpr int64_t kSeq = 2048;
+  const ModelPlan plan = PlanOf(ConfigOfDepth(4), DType::kBF16, [](const nn::ParamSpec& spec) {
+    if (spec.is_table) return static_cast<const quant::PackedFormat*>(nullptr);
+    const bool is_mixed =
+        spec.path.ends_with("v_proj.weight") || spec.path.ends_with("down_proj.weight");
+    return quant::FindPackedFormat(is_mixed ? "Q4_K+Q6_K" : "Q4_K");
+  });
+  plan.policy->set_kernels(models::KernelsFor(pallas::Chip::kV5e, std::nullopt));
+  std::set<std::string> called;
+  const pallas::CallObserver observer(
+      [&](const pallas::Kernel& kernel, std::span<const Tensor>, std::span<const Tensor>) {
+        called.insert(kernel.spec.name);
+      });
+  const StepProgram step =
+      Trace(plan, {.accumulation = 1, .batch = 1, .seq = kSeq, .loss_positions = kSeq}, {},
+            MemoryPolicy::FromText("layers"));
+  EXPECT_THAT(called, testing::IsSupersetOf({"quant_matmul", "quant_matmul_dx"}));
+  const auto topology = pjrt::Topology::Create(pjrt::Plugin::Load(pjrt::TpuPlugin()), "v5e:1x1");
+  const pjrt::CompiledMemoryStats memory = CompileAheadOfTime(topology, *step.graph).MemoryStats();
+  // Embedding and head in bf16; of a layer, 155.2 M numbers in Q4_K and 62.9 M in the mixture.
+  const double packed = 4 * (155.2e6 * 148 + 62.9e6 * 220) / 256;
+  EXPECT_NEAR(static_cast<double>(memory.argument), 2.1e9 + packed, 0.1e9);
+}
+
 // As `sophia train` does on a TPU unless told otherwise, with dropout.
 TEST(AheadOfTimeTest, SmolLm2StepCompilesForV5eWithKernelsPackedRowsAndDropout) {
   const ModelFiles files =

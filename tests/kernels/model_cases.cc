@@ -130,7 +130,7 @@ void AddProducts(const Model& m, Cases& cases) {
   add("q", m.heads * m.head_dim, m.size, {"nf4"});
   add("k", m.kv_heads * m.head_dim, m.size, {"nf4", "int8"});
   add("up", m.ff, m.size, {"nf4"});
-  add("down", m.size, m.ff, {"nf4", "int8", "int4", "Q4_1"});
+  add("down", m.size, m.ff, {"nf4", "int8", "int4", "Q4_1", "Q4_K", "Q4_K+Q6_K"});
 }
 
 void AddLoss(const Model& m, Cases& cases) {

@@ -22,6 +22,7 @@ CaseInput InputFor(const quant::PackedPart& part, const Dims& dims) {
   const double lowest = part.dtype == DType::kS8 ? -127 : 0;
   switch (part.kind) {
     case quant::PartKind::kCodes:
+    case quant::PartKind::kHighCodes:
     case quant::PartKind::kScaleCodes:
       return {.shape = {part.dtype, dims}, .fill = [lowest](int64_t, std::mt19937& random) {
                 return std::floor(Uniform(random, lowest, lowest + 255));
@@ -29,6 +30,15 @@ CaseInput InputFor(const quant::PackedPart& part, const Dims& dims) {
     case quant::PartKind::kScaleAbsmax:
       return {.shape = {DType::kF32, dims},
               .fill = [](int64_t, std::mt19937& random) { return Uniform(random, 0, 0.02); }};
+    case quant::PartKind::kSubScales:
+    case quant::PartKind::kSubMinima:
+      return {.shape = {part.dtype, dims}, .fill = [is_signed = lowest < 0](auto, auto& random) {
+                return std::floor(Uniform(random, is_signed ? -32 : 0, 64));
+              }};
+    case quant::PartKind::kSuperScales:
+    case quant::PartKind::kSuperMinima:
+      return {.shape = {DType::kF32, dims},
+              .fill = [](int64_t, std::mt19937& random) { return Uniform(random, 1e-3, 2e-3); }};
     default:
       return {.shape = {DType::kF32, dims},
               .fill = [](int64_t, std::mt19937& random) { return Uniform(random, 0.05, 0.1); }};
@@ -74,7 +84,15 @@ std::vector<KernelCase> QuantMatMulCases() {
        .rows = 256,
        .dtype = DType::kBF16},
       {.name = "q4_1", .format = "Q4_1", .x = {40, 256}, .rows = 128},
-      {.name = "q8_0", .format = "Q8_0", .x = {40, 256}, .rows = 128}};
+      {.name = "q8_0", .format = "Q8_0", .x = {40, 256}, .rows = 128},
+      {.name = "q4_k", .format = "Q4_K", .x = {40, 256}, .rows = 128},
+      {.name = "q6_k", .format = "Q6_K", .x = {2, 12, 512}, .rows = 192},
+      {.name = "q6_k_bf16", .format = "Q6_K", .x = {48, 256}, .rows = 256, .dtype = DType::kBF16},
+      {.name = "k_mixture",
+       .format = "Q4_K+Q6_K",
+       .x = {40, 768},
+       .rows = 128,
+       .options = {.block_rows = 32, .block_out = 128, .block_contract = 384}}};
   std::vector<KernelCase> all;
   for (const QuantCase& c : cases) all.push_back(CaseOf(c));
   return all;

@@ -159,6 +159,26 @@ def quant_matmul(x, codes, *scales, table=None, zero=0, group=64, scale_type=jnp
     return [(x.astype(F32) @ weight.astype(x.dtype).astype(F32)).astype(x.dtype)]
 
 
+def quant_matmul_k(x, codes, *parts, six_bits=False, has_minima=True):
+    """x·Wᵀ of blocks of 256 as ggml's K formats have them, with what stands above the nibbles in panels of 128."""
+    integer = lambda x: jnp.asarray(x).astype(jnp.int32)
+    wide = lambda x: jnp.asarray(x).astype(jnp.float16).astype(F32)
+    over = lambda x, rows: jnp.repeat(x, rows // x.shape[0], axis=0)
+    rows = codes.shape[1]
+    pairs = integer(codes).reshape(-1, 32, rows)
+    values = jnp.stack([pairs & 15, pairs >> 4], axis=1).reshape(-1, rows)
+    if six_bits:
+        high, *parts = parts
+        bits = integer(high).reshape(-1, 1, 32, rows) >> (2 * jnp.arange(4)[None, :, None, None])
+        values = values + 16 * (bits & 3).reshape(-1, rows) - 32
+    depth = values.shape[0]
+    factors = parts[2:] if has_minima else parts[1:]
+    scale, *minima = (over(wide(factor), depth) * over(integer(sub).astype(F32), depth)
+                      for factor, sub in zip(factors, parts, strict=False))
+    weight = values.astype(F32) * scale - (minima[0] if minima else 0)
+    return [(x.astype(F32) @ weight.astype(x.dtype).astype(F32)).astype(x.dtype)]
+
+
 REFERENCES = {
     "adamw": adamw,
     "adamw_8bit": adamw_8bit,
@@ -179,6 +199,9 @@ REFERENCES = {
     "quant_matmul_int4_g128": functools.partial(quant_matmul, zero=8, group=128),
     "quant_matmul_q4_1": functools.partial(quant_matmul, group=32, scale_type=jnp.float16),
     "quant_matmul_q8_0": functools.partial(quant_matmul, group=32, zero=None, scale_type=jnp.float16),
+    "quant_matmul_q4_k": quant_matmul_k,
+    "quant_matmul_q6_k": functools.partial(quant_matmul_k, six_bits=True, has_minima=False),
+    "quant_matmul_k_mixture": functools.partial(quant_matmul_k, six_bits=True),
     "glu_gelu": functools.partial(gated, activation=functools.partial(jax.nn.gelu, approximate=False)),
     "glu_gelu_tanh": functools.partial(gated, activation=functools.partial(jax.nn.gelu, approximate=True)),
     "linear_cross_entropy": linear_cross_entropy,

@@ -61,7 +61,8 @@ def frequency_divisors(scaling, theta, head_dim):
     return np.array(divisors, np.float32)
 
 
-def write_gguf(path, config, weights, lengths=True, more=()):
+def write_gguf(path, config, weights, lengths=True, more=(), blocks=None, tokens=()):
+    """blocks: by the file's names, a type and bytes [rows, bytes of a row] as they are to lie there."""
     heads = config["num_attention_heads"]
     kv_heads = config["num_key_value_heads"]
     head_dim = config.get("head_dim", config["hidden_size"] // heads)
@@ -88,6 +89,12 @@ def write_gguf(path, config, weights, lengths=True, more=()):
         divisors = frequency_divisors(scaling, config["rope_theta"], head_dim)
         assert len(set(divisors)) > 1
         writer.add_tensor("rope_freqs.weight", divisors)
+    if tokens:
+        writer.add_tokenizer_model("llama")
+        writer.add_token_list(tokens)
+        writer.add_token_scores([-float(rank) for rank in range(len(tokens))])
+        writer.add_token_types([gguf.TokenType.NORMAL] * len(tokens))
+        writer.add_eos_token_id(1)
     for key, value in more:
         writer.add_uint32(key, value)
     for name, values in weights.items():
@@ -96,6 +103,8 @@ def write_gguf(path, config, weights, lengths=True, more=()):
         if ".k_proj." in name:
             values = paired(values, kv_heads)
         writer.add_tensor(gguf_name(name), np.ascontiguousarray(values))
+    for name, (kind, values) in (blocks or {}).items():
+        writer.add_tensor(name, values, raw_dtype=kind)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
