@@ -28,7 +28,7 @@ std::string HumanCount(int64_t count) {
   return fmt::format("{}", count);
 }
 
-void PrintTensors(const io::TensorSource& source, bool all) {
+void PrintTensors(const std::vector<io::TensorInfo>& tensors, bool all) {
   struct Total {
     int64_t tensors = 0;
     int64_t elements = 0;
@@ -45,14 +45,14 @@ void PrintTensors(const io::TensorSource& source, bool all) {
   };
   Total whole;
   std::map<std::string, Total> by_storage;
-  for (const io::TensorInfo& info : source.tensors()) {
+  for (const io::TensorInfo& info : tensors) {
     whole.Add(info);
     by_storage[info.storage].Add(info);
   }
   print("parameters", whole);
   for (const auto& [storage, total] : by_storage) print("  " + storage, total);
   if (!all) return;
-  for (const io::TensorInfo& info : source.tensors()) {
+  for (const io::TensorInfo& info : tensors) {
     fmt::print("  {} {} {}\n", info.name, info.storage, ToString(info.shape.dims));
   }
 }
@@ -92,7 +92,7 @@ void InspectModel(const fs::path& path, bool all) {
   const models::ModelFiles files = models::ModelFiles::Open(path);
   PrintLine("kind", files.is_gguf() ? "GGUF model" : "model folder");
   PrintArchitecture(files.config(), files.config_name());
-  PrintTensors(files.tensors(), all);
+  PrintTensors(files.WholeTensors(), all);
   PrintTokenizer(path);
 }
 
@@ -103,7 +103,7 @@ void InspectGguf(const fs::path& path, bool all) {
   if (architecture == "llama") return InspectModel(path, all);
   PrintLine("kind", fmt::format("GGUF version {}", file.version()));
   PrintLine("architecture", architecture.value_or("none") + " (not supported)");
-  PrintTensors(file, all);
+  PrintTensors(file.tensors(), all);
 }
 
 void InspectAdapter(const fs::path& path, bool all) {
@@ -117,7 +117,7 @@ void InspectAdapter(const fs::path& path, bool all) {
                                  config.rs_lora ? ", rank-stabilised" : ""));
   PrintLine("dropout", fmt::format("{}", config.dropout));
   PrintLine("targets", lora::TargetsText(config.targets));
-  PrintTensors(io::SafetensorsFile(path / "adapter_model.safetensors"), all);
+  PrintTensors(io::SafetensorsFile(path / "adapter_model.safetensors").tensors(), all);
 }
 
 }  // namespace
@@ -142,7 +142,7 @@ int RunInspect(const Values& values) {
     return 0;
   }
   PrintLine("kind", "safetensors file");
-  PrintTensors(*source, all);
+  PrintTensors(source->tensors(), all);
   return 0;
 }
 

@@ -43,7 +43,7 @@ constexpr Range kShareAboveNone = {.low = 0, .high = 1, .low_open = true};
 
 constexpr std::string_view kQuants = "FORMAT[,NAME=FORMAT]";
 constexpr std::string_view kQuantHelp =
-    "of linear weights, then of modules by name. auto: as packed in the GGUF file; none: unpacked "
+    "of linear weights, then of modules by name. auto: as packed in the files; none: unpacked "
     "once; nf4, int8, int4 (groups of 64), int4_g32, int4_g128: quantised on load. embed_tokens "
     "and "
     "lm_head take none or int8";

@@ -50,7 +50,6 @@ Json FolderConfig(const MergedModel& model, DType dtype) {
   const std::string name = dtype == DType::kBF16  ? "bfloat16"
                            : dtype == DType::kF16 ? "float16"
                                                   : "float32";
-  config.erase("quantization_config");
   config[config.contains("dtype") ? "dtype" : "torch_dtype"] = name;
   return config;
 }

@@ -1,6 +1,7 @@
 #include "sophia/models/model_files.h"
 
 #include "sophia/base/error.h"
+#include "sophia/io/convert.h"
 #include "sophia/io/gguf.h"
 #include "sophia/io/safetensors.h"
 #include "sophia/models/gguf_llama.h"
@@ -23,6 +24,7 @@ ModelFiles ModelFiles::OpenConfig(const fs::path& path) {
   }
   if (fs::is_directory(path)) {
     files.config_ = ReadJson(path / "config.json");
+    files.bitsandbytes_ = TakeBitsandbytesConfig(files.config_, files.config_name());
     return files;
   }
   auto gguf = std::make_unique<io::GgufFile>(path);
@@ -58,13 +60,42 @@ std::optional<int64_t> ModelFiles::StoredPairs(const std::string& path) const {
   return PairedHeads(config_, path, config_name());
 }
 
+std::vector<io::TensorInfo> ModelFiles::WholeTensors() const {
+  return bitsandbytes_ ? models::WholeTensors(*tensors_) : tensors_->tensors();
+}
+
+std::optional<BitsandbytesWeight> ModelFiles::FindQuantised(const std::string& name,
+                                                            const Dims& dims) const {
+  if (!bitsandbytes_) return std::nullopt;
+  std::optional<BitsandbytesWeight> weight = FindBitsandbytesWeight(*tensors_, name);
+  if (weight && weight->dims != dims) {
+    Fail(tensors_->path().string(), "expected '{}' of sizes {}, got {}", name, ToString(dims),
+         ToString(weight->dims));
+  }
+  return weight;
+}
+
+const quant::PackedFormat* ModelFiles::LayerFormat(const nn::ParamSpec& spec, int64_t layer) const {
+  const std::string name = NameOf(spec, layer);
+  if (bitsandbytes_ && tensors_ == nullptr) {
+    const bool is_skipped = bitsandbytes_->Skips(name.substr(0, name.rfind('.')));
+    return is_skipped ? nullptr
+                      : quant::FindPackedFormat(bitsandbytes_->is_nested ? "nf4" : "nf4_plain");
+  }
+  if (bitsandbytes_) {
+    const auto weight = FindQuantised(name, spec.dims);
+    return weight ? &weight->stored.Format() : nullptr;
+  }
+  const io::TensorInfo* info = tensors_->Find(name);
+  const bool fits = info != nullptr && info->shape.dims == spec.dims;
+  return fits ? quant::FindPackedFormat(info->storage) : nullptr;
+}
+
 const quant::PackedFormat* ModelFiles::StoredFormat(const nn::ParamSpec& spec) const {
-  if (!is_gguf_) return nullptr;
+  if (!is_gguf_ && !bitsandbytes_) return nullptr;
   const quant::PackedFormat* format = nullptr;
   for (const int64_t layer : spec.PresentLayers()) {
-    const io::TensorInfo* info = tensors_->Find(NameOf(spec, layer));
-    if (info == nullptr || info->shape.dims != spec.dims) return nullptr;
-    const quant::PackedFormat* found = quant::FindPackedFormat(info->storage);
+    const quant::PackedFormat* found = LayerFormat(spec, layer);
     if (found == nullptr) return nullptr;
     format = format == nullptr ? found : quant::CommonFormat(*format, *found);
     if (format == nullptr) return nullptr;
@@ -80,6 +111,13 @@ void ModelFiles::Read(const nn::ParamSpec& spec, int64_t layer, std::span<std::b
 void ModelFiles::ReadAs(const nn::ParamSpec& spec, int64_t layer, const Shape& shape,
                         std::span<std::byte> out) const {
   const std::string name = NameOf(spec, layer);
+  if (const auto weight = FindQuantised(name, shape.dims)) {
+    std::vector<float> values(static_cast<size_t>(shape.elements()));
+    quant::DequantiseNf4(weight->stored, values);
+    io::ConvertElements(DType::kF32, std::as_bytes(std::span(values)).data(), shape.elements(),
+                        shape.dtype, out.data(), name);
+    return ReleaseBitsandbytesWeight(*tensors_, name);
+  }
   const io::TensorInfo& info = tensors_->Get(name);
   if (info.shape.dims != shape.dims) {
     Fail(tensors_->path().string(), "expected '{}' of sizes {}, got {}", name, ToString(shape.dims),
@@ -96,6 +134,12 @@ void ModelFiles::ReadPacked(const nn::ParamSpec& first, int64_t layer, quant::Pa
   const quant::PackedFormat& format = *first.packed.format;
   const Dims& dims = first.packed.unpacked.dims;
   const std::string where = fmt::format("{}: {}", tensors_->path().string(), name);
+  if (const auto weight = FindQuantised(name, dims)) {
+    if (quant::CommonFormat(weight->stored.Format(), format) == &format) {
+      quant::PackNf4(weight->stored, format, dims, out);
+      return ReleaseBitsandbytesWeight(*tensors_, name);
+    }
+  }
   if (format.is_quantised) {
     std::vector<float> values(static_cast<size_t>(Product(dims)));
     ReadAs(first, layer, {DType::kF32, dims}, std::as_writable_bytes(std::span(values)));

@@ -12,7 +12,7 @@ namespace sophia::models {
 // end of a module's path: "down_proj", "self_attn.q_proj", "lm_head"; the longest one counts.
 // FORMAT is of all other linear layers:
 //   none   as they are, unpacked once
-//   auto   packed if a packed format holds what the file stores in all layers, of folders none
+//   auto   packed if a packed format holds what the files store in all layers
 //   else   the name of a format that weights are quantised to
 // Embedding and head are packed only by name, to int8.
 struct QuantChoice {

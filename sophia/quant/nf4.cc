@@ -50,6 +50,17 @@ constexpr double kCodeOfZero = 127;
 std::span<const float> Nf4Table() { return kNf4; }
 std::span<const float> DynamicTable() { return kDynamic; }
 
+std::array<float, 256> DynamicMap() {
+  constexpr auto kZero = static_cast<size_t>(kCodeOfZero);
+  std::array<float, 256> map{};
+  map.back() = 1;
+  for (size_t i = 0; i < kDynamic.size(); ++i) {
+    map[kZero - i] = -kDynamic[i];
+    map[kZero + i] = kDynamic[i];
+  }
+  return map;
+}
+
 Tensor Lookup(const Tensor& codes, std::span<const float> table) {
   std::vector<Tensor> values;
   for (const float value : table) values.push_back(Scalar(DType::kF32, value));

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <span>
 
@@ -18,6 +19,8 @@ std::span<const float> Nf4Table();
 // The values of codes 127 … 254 of the 8-bit dynamic map (https://arxiv.org/abs/1511.04561), rising
 // from zero. Code 127 - i stands for the negative of code 127 + i, and code 255 for 1.
 std::span<const float> DynamicTable();
+// The values of all codes, rising.
+std::array<float, 256> DynamicMap();
 
 // The scales of `count` groups, f32 [count], in the order of the codes u8 [n, 256], with absmax f32
 // [n] and offset f32 [1]: value of the code times absmax, rounded to f32, plus offset.

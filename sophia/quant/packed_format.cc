@@ -14,6 +14,7 @@ namespace {
 constexpr int64_t kLargestPanel = 64;
 
 constexpr int64_t kMinimaGroup = 32;
+constexpr std::string_view kPlainNf4 = "nf4_plain";
 constexpr std::string_view kMixture = "Q4_K+Q6_K";
 
 PackedFormat Int4(std::string_view name, int64_t group) {
@@ -85,7 +86,7 @@ std::vector<PackedFormat> GgufFormats() {
   };
 }
 
-std::vector<PackedFormat> QuantisedFormats() {
+std::vector<PackedFormat> OtherFormats() {
   using enum PartKind;
   return {
       {.name = "nf4",
@@ -96,6 +97,10 @@ std::vector<PackedFormat> QuantisedFormats() {
                  {"absmax", kScaleCodes, DType::kU8},
                  {"nested_absmax", kScaleAbsmax, DType::kF32},
                  {"nested_offset", kScaleOffset, DType::kF32}}},
+      {.name = kPlainNf4,
+       .coding = Coding::kNf4,
+       .group = kNf4Group,
+       .parts = {{"codes", kCodes, DType::kU8}, {"absmax", kScales, DType::kF32}}},
       {.name = "int8",
        .coding = Coding::kInt8,
        .group = 0,
@@ -110,7 +115,7 @@ std::vector<PackedFormat> QuantisedFormats() {
 const std::vector<PackedFormat>& Table() {
   static const std::vector<PackedFormat> kFormats = [] {
     std::vector<PackedFormat> all = GgufFormats();
-    std::ranges::move(QuantisedFormats(), std::back_inserter(all));
+    std::ranges::move(OtherFormats(), std::back_inserter(all));
     return all;
   }();
   return kFormats;
@@ -127,6 +132,7 @@ const PackedFormat* FindPackedFormat(std::string_view name) {
 
 const PackedFormat* CommonFormat(const PackedFormat& a, const PackedFormat& b) {
   if (&a == &b) return &a;
+  if (a.coding == Coding::kNf4 && b.coding == Coding::kNf4) return FindPackedFormat(kPlainNf4);
   return a.super_block > 0 && b.super_block > 0 ? FindPackedFormat(kMixture) : nullptr;
 }
 

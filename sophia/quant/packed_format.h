@@ -78,7 +78,7 @@ struct PackedFormat {
 std::span<const PackedFormat> PackedFormats();
 // nullptr when there is no format of that name.
 const PackedFormat* FindPackedFormat(std::string_view name);
-// What blocks of both formats can be kept in without a change to their values; nullptr: nothing.
+// What weights of both formats can be kept in without a change to their values; nullptr: nothing.
 const PackedFormat* CommonFormat(const PackedFormat& a, const PackedFormat& b);
 
 // Rows of `in` that one panel of nibbles has: the largest power of two up to 64 that divides it.

@@ -93,12 +93,7 @@ constexpr float kLastUnit = 65535;  // bitsandbytes rounds to this many steps of
 
 // The code of the dynamic map for each step.
 std::vector<uint8_t> DynamicCodes() {
-  std::array<float, 256> map{};
-  map.back() = 1;
-  for (size_t i = 0; i < DynamicTable().size(); ++i) {
-    map[127 - i] = -DynamicTable()[i];
-    map[127 + i] = DynamicTable()[i];
-  }
+  const std::array<float, 256> map = DynamicMap();
   std::vector<uint8_t> codes;
   size_t code = 0;
   for (float step = 0; step <= kLastUnit; ++step) {

@@ -49,6 +49,20 @@ TEST_P(LlamaLogits, EqualTransformers) {
 INSTANTIATE_TEST_SUITE_P(Cases, LlamaLogits, ::testing::ValuesIn(FoldersOf("llama")),
                          [](const auto& info) { return info.param; });
 
+// Weights that bitsandbytes quantised, unpacked once.
+class BitsandbytesLogits : public ::testing::TestWithParam<std::string> {};
+
+TEST_P(BitsandbytesLogits, EqualTransformers) {
+  const fs::path folder = Fixture("bitsandbytes/" + GetParam());
+  const IdArray ids = ReadIds(io::SafetensorsFile(folder / "ids.safetensors"), "ids");
+  const FloatArray expected =
+      ReadFloats(io::SafetensorsFile(folder / "logits.safetensors"), "logits");
+  EXPECT_LE(RelativeError(LogitsOf(LoadedModel(folder), ids), expected.values), kTolerance);
+}
+
+INSTANTIATE_TEST_SUITE_P(Folders, BitsandbytesLogits, ::testing::Values("nested", "plain"),
+                         [](const auto& info) { return info.param; });
+
 class AdapterLogits : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(AdapterLogits, EqualPeft) {

@@ -57,9 +57,9 @@ def training(out, **options):
     return ["train", *(text for key, value in given.items() for text in (f"--{key}", value))]
 
 
-def text_model(folder):
-    """The tiny model with a tokenizer of single ASCII characters and a chat template."""
-    shutil.copytree(GQA, folder)
+def text_model(folder, source=GQA):
+    """The tiny model, or another of 128 ids, with a tokenizer of single ASCII characters and a chat template."""
+    shutil.copytree(source, folder)
     characters = ["<unk>", "<s>", "<e>"] + [chr(code) for code in range(32, 127)]
     vocabulary = {text: token for token, text in enumerate(characters)}
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[], unk_token="<unk>"))

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes every folder of tests/fixtures: make_fixtures.py [PART...]
 
-Parts: tokenizer, weights, quant, jinja, llama, sft, evaluation, generate, smollm2, chats (default: all, in this order).
+Parts: tokenizer, weights, quant, jinja, llama, sft, evaluation, bitsandbytes, generate, smollm2, chats (default: all, in this order).
 A second run, also on another processor, writes the same bytes.
 """
 
@@ -13,6 +13,7 @@ os.environ["ATEN_CPU_CAPABILITY"] = "default"
 os.environ["MKL_CBWR"] = "COMPATIBLE"
 os.environ.setdefault("TQDM_DISABLE", "1")
 
+import bitsandbytes_folders
 import chat_masks
 import common
 import evaluation
@@ -33,6 +34,7 @@ PARTS = {
     "llama": llama_cases,
     "sft": sft,
     "evaluation": evaluation,
+    "bitsandbytes": bitsandbytes_folders,
     "generate": generation,
     "smollm2": smollm2,
     "chats": chat_masks,

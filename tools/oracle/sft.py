@@ -123,13 +123,13 @@ def randomise(model, name):
             parameter.data = common.normal(generator, parameter.shape, 0.2)
 
 
-def save_adapter(model, folder):
+def save_adapter(model, folder, base=BASE):
     """peft's own files, less the model card, sets in order and the base's path made relative."""
     with tempfile.TemporaryDirectory() as scratch:
         model.save_pretrained(scratch)
         config = json.loads(pathlib.Path(scratch, "adapter_config.json").read_text())
         weights = load_file(pathlib.Path(scratch, "adapter_model.safetensors"))
-    config["base_model_name_or_path"] = f"tests/fixtures/{BASE}"
+    config["base_model_name_or_path"] = f"tests/fixtures/{base}"
     for key, value in config.items():
         config[key] = sorted(value) if isinstance(value, list) else value
     common.write_json(folder / "adapter_config.json", config)
@@ -189,11 +189,11 @@ def training_arguments(options, scratch):
     )
 
 
-def train(adapter, options, rows):
-    """Returns what each step gave, and the model."""
+def train(adapter, options, rows, base=None):
+    """Returns what each step gave, and the model: an adapter on a loaded model, by default of BASE."""
     length = options["max_length"]
     data = [{key: values[:length] for key, values in row.items()} for row in rows]
-    base = common.load_base(common.FIXTURES / BASE)
+    base = base or common.load_base(common.FIXTURES / BASE)
     model = PeftModel.from_pretrained(base, adapter, is_trainable=True)
     recorder = Recorder()
     with tempfile.TemporaryDirectory() as scratch:
