@@ -1,4 +1,5 @@
-// Fine-tuning steps against torch + transformers + peft: tests/fixtures/sft/runs.json.
+// Fine-tuning steps against torch + transformers + peft (tests/fixtures/sft/runs.json), and with
+// bitsandbytes (tests/fixtures/bitsandbytes/runs.json).
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -39,6 +40,7 @@ TrainOptions OptionsOf(const Json& run) {
   options.batch = given["per_device_train_batch_size"];
   options.gradient_accumulation_steps = given["gradient_accumulation_steps"];
   options.max_length = given["max_length"];
+  options.quant = run.value("quant", options.quant);
   return options;
 }
 
@@ -92,9 +94,9 @@ class SftParityTest : public ::testing::TestWithParam<Json> {};
 
 TEST_P(SftParityTest, MatchesTorchAndPeft) { ExpectRunAsInTorch(GetParam(), std::nullopt); }
 
-std::vector<Json> Runs() {
+std::vector<Json> Runs(const char* file = "sft/runs.json") {
   std::vector<Json> runs;
-  for (const Json& run : ReadJson(kFixtures / "sft/runs.json")) runs.push_back(run);
+  for (const Json& run : ReadJson(kFixtures / file)) runs.push_back(run);
   return runs;
 }
 
@@ -124,6 +126,12 @@ TEST(GradientCheckpointingTest, MatchesTorchAndPeft) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Runs, SftParityTest, ::testing::ValuesIn(Runs()),
+                         [](const ::testing::TestParamInfo<Json>& info) {
+                           return info.param["name"].get<std::string>();
+                         });
+
+// Of peft over bitsandbytes' layers: quantised on load, and of folders that were saved so.
+INSTANTIATE_TEST_SUITE_P(QLora, SftParityTest, ::testing::ValuesIn(Runs("bitsandbytes/runs.json")),
                          [](const ::testing::TestParamInfo<Json>& info) {
                            return info.param["name"].get<std::string>();
                          });
