@@ -101,8 +101,15 @@ constexpr auto kOptions = std::to_array<OptionSpec>({
      "names separated by commas, a regular expression, or all-linear"},
     {kTraining, kLora, "use_rslora", "", kFlag, "", "false", "scale by alpha / sqrt(rank)"},
 
-    {kTraining, kOptimiser, "optim", "", kText, "adamw_torch|adamw_8bit|adamw_bnb_8bit|sgd",
-     "adamw_torch", "AdamW, with moments in f32 or 8 bits, or SGD without momentum"},
+    {kTraining, kOptimiser, "optim", "", kText,
+     "adamw_torch|adamw_8bit|adamw_bnb_8bit|sgd|adafactor|lion|muon|sophia|sophiag|sophiah",
+     "adamw_torch",
+     "AdamW, with moments in f32 or 8 bits; SGD without momentum; Adafactor, Lion, Muon; Sophia "
+     "with the Gauss-Newton-Bartlett (sophiag, sophia) or Hutchinson estimator"},
+    {kTraining, kOptimiser, "optim_args", "", kTextOrList, "NAME=X[,NAME=X]", "",
+     "of adafactor: clip_threshold=1, decay_rate=-0.8; of muon: momentum=0.95, ns_steps=5, "
+     "consistent_rms=0; of sophiag: gamma=0.05, update_interval=10; of sophiah: gamma=0.01, "
+     "update_interval=10"},
     {kTraining, kOptimiser, "learning_rate", "lr", kNumber, "X", "2e-4", "at its peak", AtLeast(0)},
     {kTraining, kOptimiser, "lr_scheduler_type", "", kText,
      "linear|cosine|constant|constant_with_warmup", "linear", "how the learning rate falls"},
@@ -112,12 +119,12 @@ constexpr auto kOptions = std::to_array<OptionSpec>({
      "a step, times the learning rate", AtLeast(0)},
     {kTraining, kOptimiser, "max_grad_norm", "", kNumber, "X", "1", "gradient clipping; 0: off",
      AtLeast(0)},
-    {kTraining, kOptimiser, "adam_beta1", "", kNumber, "X", "0.9", "decay of the first moment",
-     kShareBelowAll},
-    {kTraining, kOptimiser, "adam_beta2", "", kNumber, "X", "0.999", "decay of the second moment",
-     kShareBelowAll},
-    {kTraining, kOptimiser, "adam_epsilon", "", kNumber, "X", "1e-8", "added to the denominator",
-     AtLeast(0)},
+    {kTraining, kOptimiser, "adam_beta1", "", kNumber, "X", "",
+     "decay of the first moment: 0.9, of sophia 0.96", kShareBelowAll},
+    {kTraining, kOptimiser, "adam_beta2", "", kNumber, "X", "",
+     "decay of the second moment: 0.999; of lion 0.99, of sophia 0.99", kShareBelowAll},
+    {kTraining, kOptimiser, "adam_epsilon", "", kNumber, "X", "",
+     "added to the denominator: 1e-8; of sophia its least value, 1e-12", AtLeast(0)},
 
     {kTrain | kPlan, kSteps, "max_steps", "", kInteger, "N", "-1", "-1: num_train_epochs counts",
      kStepsOrNone},

@@ -44,10 +44,21 @@ void CheckAgainstAdapter(const Values& values, const lora::LoraConfig& adapter) 
   }
 }
 
-train::OptimizerKind OptimizerNamed(std::string_view name) {
-  if (name == "adamw_bnb_8bit") return train::OptimizerKind::kAdamW8Bit;
-  const auto* found = std::ranges::find(train::kOptimizerNames, name);
-  return static_cast<train::OptimizerKind>(found - train::kOptimizerNames.begin());
+void SetOptimizer(const Values& values, train::TrainOptions& options) {
+  options.optimizer = train::OptimizerFromName(values.Text("optim"));
+  const optim::AdamOptions& defaults = train::Info(options.optimizer).adam;
+  const auto number = [&](std::string_view key, double fallback) {
+    return values.Has(key) ? values.Number(key) : fallback;
+  };
+  options.adam = {.b1 = number("adam_beta1", defaults.b1),
+                  .b2 = number("adam_beta2", defaults.b2),
+                  .eps = number("adam_epsilon", defaults.eps)};
+  try {
+    options.optimizer_arguments =
+        train::ParseOptimizerArguments(options.optimizer, values.Text("optim_args"));
+  } catch (const Error& error) {
+    throw UsageError(fmt::format("--optim-args: {}", error.what()));
+  }
 }
 
 std::optional<train::MemoryPolicy> PolicyFrom(const Values& values) {
@@ -100,10 +111,7 @@ train::TrainOptions TrainOptionsFrom(const Values& values) {
                   .dropout = values.Number("lora_dropout"),
                   .targets = TargetsOf(values.Text("lora_target_modules")),
                   .rs_lora = values.Flag("use_rslora")};
-  options.optimizer = OptimizerNamed(values.Text("optim"));
-  options.adam = {.b1 = values.Number("adam_beta1"),
-                  .b2 = values.Number("adam_beta2"),
-                  .eps = values.Number("adam_epsilon")};
+  SetOptimizer(values, options);
   options.learning_rate = values.Number("learning_rate");
   options.lr_scheduler = optim::ScheduleKindFromName(values.Text("lr_scheduler_type"));
   options.warmup_steps = values.Integer("warmup_steps");

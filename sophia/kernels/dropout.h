@@ -1,6 +1,7 @@
 #pragma once
 
 #include "sophia/kernels/kernel_target.h"
+#include "sophia/kernels/random.h"
 
 namespace sophia::kernels {
 
@@ -19,9 +20,5 @@ struct DropoutOptions {
 // Numerics: the product is f32, rounded once to x's type.
 Tensor Dropout(const Tensor& x, const Tensor& key, const KernelTarget& target,
                const DropoutOptions& options);
-
-// A key of its own for each stream (s32 [], from 0) of a seed (u64 []):
-// jax.random.fold_in(jax.random.key(seed), stream).
-Tensor DropoutKey(const Tensor& seed, const Tensor& stream);
 
 }  // namespace sophia::kernels

@@ -6,6 +6,7 @@
 #include "sophia/base/error.h"
 #include "sophia/graph/ops/creation.h"
 #include "sophia/kernels/adamw.h"
+#include "sophia/optim/parts.h"
 
 namespace sophia::optim {
 namespace {
@@ -61,13 +62,16 @@ Applied Step(const AdamWOptions& options, const UpdateArgs& args) {
                                    .eps = options.adam.eps,
                                    .weight_decay = options.weight_decay};
   Applied result{.params = {}, .state = TensorList(state.size())};
+  const std::vector<NamedShape> parameters = Parameters(args);
   size_t mu_absmax = 2 * count;
   for (size_t i = 0; i < count; ++i) {
     const Tensor &param = args.params[i], &grad = args.grads[i];
     const size_t nu = count + i;
+    kernels::AdamWScalars own = scalars;
+    own.learning_rate = ScaledRate(scalars.learning_rate, parameters[i]);
     if (!HasCodes(options, param.shape())) {
       const kernels::AdamWResult next =
-          kernels::AdamW(param, grad, {state[i], state[nu]}, scalars, options.target, rule);
+          kernels::AdamW(param, grad, {state[i], state[nu]}, own, options.target, rule);
       result.params.push_back(next.param);
       result.state[i] = next.moments.mu;
       result.state[nu] = next.moments.nu;
@@ -76,7 +80,7 @@ Applied Step(const AdamWOptions& options, const UpdateArgs& args) {
     const size_t nu_absmax = mu_absmax + coded;
     const kernels::AdamW8BitResult next =
         kernels::AdamW8Bit(param, grad, {state[i], state[mu_absmax], state[nu], state[nu_absmax]},
-                           scalars, options.target, rule);
+                           own, options.target, rule);
     result.params.push_back(next.param);
     result.state[i] = next.moments.mu;
     result.state[nu] = next.moments.nu;

@@ -9,46 +9,10 @@
 #include "sophia/graph/ops/shape_ops.h"
 #include "sophia/kernels/adam_formula.h"
 #include "sophia/optim/adamw_in_one_pass.h"
+#include "sophia/optim/parts.h"
 
 namespace sophia::optim {
 namespace {
-
-// A transform without state: `function` maps the gradients to updates.
-template <typename Function>
-Transform Stateless(Function function) {
-  return {.slots = [](std::span<const NamedShape>) { return std::vector<Slot>(); },
-          .update = [function](const UpdateArgs& args) -> Update {
-            return {.updates = function(args), .state = {}};
-          }};
-}
-
-// One f32 slot of zeros for each parameter and prefix, prefix by prefix.
-auto ZeroSlots(std::vector<std::string> prefixes) {
-  return [prefixes = std::move(prefixes)](std::span<const NamedShape> parameters) {
-    std::vector<Slot> slots;
-    for (const std::string& prefix : prefixes) {
-      for (const NamedShape& parameter : parameters) {
-        slots.push_back({prefix + "/" + parameter.name, {DType::kF32, parameter.shape.dims}, 0});
-      }
-    }
-    return slots;
-  };
-}
-
-// 1 - decay^count as -expm1(count log decay): in f32, 1 - 0.999f alone is off by 1e-5.
-Tensor BiasCorrection(double decay, const Tensor& count) { return -Expm1(count * std::log(decay)); }
-
-void CheckFraction(std::string_view where, std::string_view name, double value) {
-  if (!(value >= 0 && value < 1)) {
-    Fail(where, "expected {} of at least 0 and below 1, got {}", name, value);
-  }
-}
-
-void CheckNotNegative(std::string_view where, std::string_view name, double value) {
-  if (!(value >= 0) || !std::isfinite(value)) {
-    Fail(where, "expected {} of at least 0, got {}", name, value);
-  }
-}
 
 Update AdamUpdate(const AdamOptions& options, const UpdateArgs& args) {
   const size_t n = args.params.size();
@@ -68,13 +32,48 @@ Update AdamUpdate(const AdamOptions& options, const UpdateArgs& args) {
   return result;
 }
 
-TensorList Scaled(const TensorList& tensors, const Tensor& factor) {
-  TensorList scaled;
-  for (const Tensor& tensor : InF32(tensors)) scaled.push_back(tensor * factor);
-  return scaled;
+}  // namespace
+
+Tensor BiasCorrection(double decay, const Tensor& count) { return -Expm1(count * std::log(decay)); }
+
+std::function<std::vector<Slot>(std::span<const NamedShape>)> ZeroSlots(
+    std::vector<std::string> prefixes) {
+  return [prefixes = std::move(prefixes)](std::span<const NamedShape> parameters) {
+    std::vector<Slot> slots;
+    for (const std::string& prefix : prefixes) {
+      for (const NamedShape& parameter : parameters) {
+        slots.push_back({prefix + "/" + parameter.name, {DType::kF32, parameter.shape.dims}, 0});
+      }
+    }
+    return slots;
+  };
 }
 
-}  // namespace
+void CheckFraction(std::string_view where, std::string_view name, double value) {
+  if (!(value >= 0 && value < 1)) {
+    Fail(where, "expected {} of at least 0 and below 1, got {}", name, value);
+  }
+}
+
+void CheckNotNegative(std::string_view where, std::string_view name, double value) {
+  if (!(value >= 0) || !std::isfinite(value)) {
+    Fail(where, "expected {} of at least 0, got {}", name, value);
+  }
+}
+
+void CheckPositive(std::string_view where, std::string_view name, double value) {
+  if (!(value > 0) || !std::isfinite(value)) {
+    Fail(where, "expected {} above 0, got {}", name, value);
+  }
+}
+
+Transform Scheduled(const UpdateOptions& options, Transform direction) {
+  std::vector<Transform> parts;
+  if (options.max_grad_norm > 0) parts.push_back(ClipByGlobalNorm(options.max_grad_norm));
+  parts.insert(parts.end(), {std::move(direction), AddDecayedWeights(options.weight_decay),
+                             ScaleByLearningRate(options.schedule)});
+  return Chain(parts);
+}
 
 Tensor ClipFactor(const TensorList& grads, double max_norm) {
   return Min(max_norm / (GlobalNorm(grads) + 1e-6), 1);
@@ -86,10 +85,17 @@ BiasCorrectionPair BiasCorrections(const AdamOptions& options, const Tensor& ste
   return {correction1, Sqrt(BiasCorrection(options.b2, count))};
 }
 
+Tensor ScaledRate(const Tensor& rate, const NamedShape& parameter) {
+  return parameter.rate_factor == 1 ? rate : rate * parameter.rate_factor;
+}
+
 Transform ClipByGlobalNorm(double max_norm) {
   if (!(max_norm > 0)) Fail("ClipByGlobalNorm", "expected a norm above 0, got {}", max_norm);
   return Stateless([max_norm](const UpdateArgs& args) {
-    return Scaled(args.grads, ClipFactor(args.grads, max_norm));
+    const Tensor factor = ClipFactor(args.grads, max_norm);
+    TensorList clipped = InF32(args.grads);
+    for (Tensor& grad : clipped) grad = grad * factor;
+    return clipped;
   });
 }
 
@@ -114,17 +120,24 @@ Transform AddDecayedWeights(double weight_decay) {
 
 Transform ScaleByLearningRate(const Schedule& schedule) {
   return Stateless([schedule](const UpdateArgs& args) {
-    return Scaled(args.grads, -LearningRate(schedule, args.step));
+    const Tensor rate = -LearningRate(schedule, args.step);
+    const std::vector<NamedShape> parameters = Parameters(args);
+    TensorList updates = InF32(args.grads);
+    for (size_t i = 0; i < updates.size(); ++i) {
+      updates[i] = updates[i] * ScaledRate(rate, parameters[i]);
+    }
+    return updates;
   });
 }
 
 Transform AdamW(const AdamWOptions& options) {
-  std::vector<Transform> parts;
-  if (options.max_grad_norm > 0) parts.push_back(ClipByGlobalNorm(options.max_grad_norm));
-  parts.insert(parts.end(), {ScaleByAdam(options.adam), AddDecayedWeights(options.weight_decay),
-                             ScaleByLearningRate(options.schedule)});
-  const bool is_plain = options.target.mode == pallas::Mode::kReference && !options.moments_8bit;
-  return is_plain ? Chain(parts) : AdamWInOnePass(options);
+  if (options.target.mode != pallas::Mode::kReference || options.moments_8bit) {
+    return AdamWInOnePass(options);
+  }
+  return Scheduled({.schedule = options.schedule,
+                    .weight_decay = options.weight_decay,
+                    .max_grad_norm = options.max_grad_norm},
+                   ScaleByAdam(options.adam));
 }
 
 Transform Sgd(const SgdOptions& options) {

@@ -51,4 +51,61 @@ struct SgdOptions {
 };
 Transform Sgd(const SgdOptions& options);
 
+// The options that the optimisers below share: gradients are clipped first, as by ClipByGlobalNorm,
+// unless max_grad_norm is 0; the decay is decoupled, as AdamW's.
+struct UpdateOptions {
+  Schedule schedule;
+  double weight_decay = 0;
+  double max_grad_norm = 0;
+};
+
+// Adafactor (Shazeer and Stern, arXiv:1804.04235) as transformers.Adafactor(scale_parameter=False,
+// relative_step=False): second moments of matrices are kept as means of rows and columns, in slots
+// nu_row and nu_col/<parameter>, those of others in nu; updates of an array are scaled to a
+// root mean square of at most clip_threshold.
+struct AdafactorOptions {
+  UpdateOptions update;
+  double clip_threshold = 1;
+  double decay_rate = -0.8;  // the moments' decay of update t, from 1, is 1 - t^decay_rate
+  double eps = 1e-30;        // added to squares
+};
+Transform Adafactor(const AdafactorOptions& options);
+
+// Lion (Chen et al., arXiv:2302.06675): the sign of b1·mu + (1 - b1)·g, then mu = b2·mu + (1 -
+// b2)·g, in slot mu/<parameter>.
+struct LionOptions {
+  UpdateOptions update;
+  double b1 = 0.9;
+  double b2 = 0.99;
+};
+Transform Lion(const LionOptions& options);
+
+// Muon (https://kellerjordan.github.io/posts/muon) as optax.contrib.muon: the Nesterov momentum of
+// a matrix [rows, columns] is made near-orthogonal by a Newton-Schulz iteration, times
+// sqrt(max(1, rows / columns)), or sqrt(max(rows, columns)) · consistent_rms where that is not 0
+// (arXiv:2502.16982). Other parameters get Adam with Nesterov momentum. Slots mu/<parameter> and,
+// of the others, nu.
+struct MuonOptions {
+  UpdateOptions update;
+  double momentum = 0.95;
+  int64_t ns_steps = 5;
+  double consistent_rms = 0;
+  AdamOptions adam = {};
+};
+Transform Muon(const MuonOptions& options);
+
+// Sophia (Liu et al., arXiv:2305.14342), algorithm 3: mu = b1·mu + (1 - b1)·g; every
+// update_interval updates, from the first, h = b2·h + (1 - b2)·estimate; the step is
+// clip(mu / max(gamma·h, eps), 1). Slots mu and h/<parameter>.
+struct SophiaOptions {
+  UpdateOptions update;
+  Curvature estimator = Curvature::kGaussNewtonBartlett;
+  double b1 = 0.96;
+  double b2 = 0.99;
+  double eps = 1e-12;
+  double gamma = 0.05;
+  int64_t update_interval = 10;
+};
+Transform Sophia(const SophiaOptions& options);
+
 }  // namespace sophia::optim

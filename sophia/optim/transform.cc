@@ -34,14 +34,16 @@ void CheckArgs(const UpdateArgs& args) {
   }
   SOPHIA_CHECK(args.step.shape() == (Shape{DType::kS32, {}}), "step {}",
                ToString(args.step.shape()));
+  SOPHIA_CHECK(args.parameters.empty() || args.parameters.size() == args.params.size(),
+               "{} names for {} parameters", args.parameters.size(), args.params.size());
 }
 
-std::vector<NamedShape> Parameters(const UpdateArgs& args) {
-  std::vector<NamedShape> parameters;
-  for (const Tensor& param : args.params) {
-    parameters.push_back({std::to_string(parameters.size()), param.shape()});
-  }
-  return parameters;
+// `args` with the gradients and the state of one transform of a chain.
+UpdateArgs Part(const UpdateArgs& args, TensorList grads, TensorList state) {
+  UpdateArgs part = args;
+  part.grads = std::move(grads);
+  part.state = std::move(state);
+  return part;
 }
 
 Update UpdateAll(std::span<const Transform> transforms, const UpdateArgs& args) {
@@ -52,10 +54,8 @@ Update UpdateAll(std::span<const Transform> transforms, const UpdateArgs& args) 
   for (const Transform& transform : transforms) {
     const auto slots = static_cast<std::ptrdiff_t>(transform.slots(parameters).size());
     SOPHIA_CHECK(args.state.end() - next >= slots, "{} state tensors", args.state.size());
-    Update update = transform.update({.grads = std::move(result.updates),
-                                      .params = args.params,
-                                      .state = TensorList(next, next + slots),
-                                      .step = args.step});
+    Update update =
+        transform.update(Part(args, std::move(result.updates), TensorList(next, next + slots)));
     next += slots;
     result.updates = std::move(update.updates);
     result.state.insert(result.state.end(), update.state.begin(), update.state.end());
@@ -69,14 +69,9 @@ Applied ApplyAll(std::span<const Transform> transforms, const UpdateArgs& args) 
   const std::span<const Transform> before = transforms.first(transforms.size() - 1);
   const auto split =
       args.state.begin() + static_cast<std::ptrdiff_t>(AllSlots(before, Parameters(args)).size());
-  Update update = UpdateAll(before, {.grads = args.grads,
-                                     .params = args.params,
-                                     .state = TensorList(args.state.begin(), split),
-                                     .step = args.step});
-  Applied applied = transforms.back().apply({.grads = std::move(update.updates),
-                                             .params = args.params,
-                                             .state = TensorList(split, args.state.end()),
-                                             .step = args.step});
+  Update update = UpdateAll(before, Part(args, args.grads, TensorList(args.state.begin(), split)));
+  Applied applied = transforms.back().apply(
+      Part(args, std::move(update.updates), TensorList(split, args.state.end())));
   applied.state.insert(applied.state.begin(), update.state.begin(), update.state.end());
   return applied;
 }
@@ -97,6 +92,15 @@ std::vector<std::byte> InitialBytes(const Slot& slot) {
   return Repeated<float>(slot);
 }
 
+std::vector<NamedShape> Parameters(const UpdateArgs& args) {
+  if (!args.parameters.empty()) return args.parameters;
+  std::vector<NamedShape> parameters;
+  for (const Tensor& param : args.params) {
+    parameters.push_back({std::to_string(parameters.size()), param.shape()});
+  }
+  return parameters;
+}
+
 Transform Chain(const std::vector<Transform>& transforms) {
   for (size_t i = 0; i + 1 < transforms.size(); ++i) {
     SOPHIA_CHECK(transforms[i].update, "transform {} of {} gives no updates", i, transforms.size());
@@ -104,6 +108,11 @@ Transform Chain(const std::vector<Transform>& transforms) {
   Transform chain{.slots = [transforms](std::span<const NamedShape> parameters) {
     return AllSlots(transforms, parameters);
   }};
+  for (const Transform& transform : transforms) {
+    if (transform.curvature == Curvature::kNone) continue;
+    SOPHIA_CHECK(chain.curvature == Curvature::kNone, "two transforms ask for curvature");
+    chain.curvature = transform.curvature;
+  }
   if (!transforms.empty() && transforms.back().apply) {
     chain.apply = [transforms](const UpdateArgs& args) { return ApplyAll(transforms, args); };
   } else {

@@ -59,9 +59,26 @@ class Counter {
     if (node.op->name == "dot_general")
       return add_({DotFlops(node), OperandBytes(node), times, false});
     if (node.op->name == "custom_call") return CountKernel(node, times);
+    if (node.op == &kCase) return CountLeastBranch(node, times);
     const bool is_scan = node.op == &kScan;
     const double length = is_scan ? static_cast<double>(node.attrs.Get<int64_t>("length")) : 1;
     for (const auto& inner : node.regions) Count(*inner, times * length);
+  }
+
+  // A step does that much at least.
+  void CountLeastBranch(const Node& node, double times) {
+    const Region* least = nullptr;
+    double least_flops = 0;
+    for (const auto& branch : node.regions) {
+      double flops = 0;
+      Counter(live_, [&](double one, double /*bytes*/, double executions) {
+        flops += executions * one;
+      }).Count(*branch, 1);
+      if (least != nullptr && flops >= least_flops) continue;
+      least = branch.get();
+      least_flops = flops;
+    }
+    if (least != nullptr) Count(*least, times);
   }
 
   void CountKernel(const Node& node, double times) {

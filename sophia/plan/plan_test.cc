@@ -10,6 +10,7 @@
 #include "sophia/graph/ops/creation.h"
 #include "sophia/graph/ops/dot_ops.h"
 #include "sophia/graph/ops/elementwise.h"
+#include "sophia/graph/ops/reduce_ops.h"
 #include "sophia/pallas/work_estimate.h"
 #include "sophia/plan/child.h"
 #include "sophia/plan/measure.h"
@@ -89,6 +90,15 @@ TEST(MemoryTest, CountsWhatAStepHolds) {
   const MemoryTable table = TinyTable(options);
   // AdamW keeps two moments of each adapter value.
   EXPECT_EQ(table.optimizer, 2 * table.adapters);
+  const auto state = [](train::OptimizerKind kind) {
+    train::TrainOptions other = TinyOptions();
+    other.optimizer = kind;
+    return TinyTable(other).optimizer;
+  };
+  EXPECT_EQ(state(train::OptimizerKind::kLion), table.adapters);
+  EXPECT_EQ(state(train::OptimizerKind::kMuon), table.adapters);
+  EXPECT_EQ(state(train::OptimizerKind::kSophiaG), 2 * table.adapters);
+  EXPECT_LT(state(train::OptimizerKind::kAdafactor), table.adapters / 2);
   // ids, segments, places, positions and labels of 48 tokens, the step and the seed.
   EXPECT_EQ(table.batch, 5 * 48 * 4 + 4 + 8);
   // The input of each layer, and the loss's gradient and values.
@@ -167,6 +177,11 @@ TEST(EstimateTest, CountsProductsInLoops) {
     return {{MatMul(carry[0], w)}};
   };
   MatMul(x, w);  // no output needs it
+  // The least that may be done.
+  const Tensor either = Cond(
+      Gt(Sum(x), 0.0), [&] { return std::vector{MatMul(MatMul(x, w), w)}; },
+      [&] { return std::vector{x}; })[0];
+  graph.AddOutput(either, {});
   graph.AddOutput(Scan(body, {x}, {}, {.length = 7}).carry[0], {});
   const pallas::ChipInfo& chip = pallas::Info(pallas::Chip::kV5e);
   const pallas::WorkEstimate work = pallas::EstimateWork(graph, chip);

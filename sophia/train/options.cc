@@ -62,6 +62,7 @@ void TrainOptions::Check() const {
     Fail("dtype", "expected f32 or bf16, got {}", Name(dtype));
   }
   lora.Check("lora");
+  OptimizerOf(*this, {.learning_rate = learning_rate});
   at_least("eval_steps", eval.steps, int64_t{1});
   at_least("per_device_eval_batch_size", eval.batch, int64_t{1});
   at_least("early_stopping_patience", eval.patience, int64_t{0});
@@ -85,7 +86,7 @@ Json TrainOptions::ToJson() const {
                {"lora_dropout", lora.dropout},
                {"lora_target_modules", targets},
                {"use_rslora", lora.rs_lora},
-               {"optim", kOptimizerNames[static_cast<size_t>(optimizer)]},
+               {"optim", Info(optimizer).name},
                {"learning_rate", learning_rate},
                {"lr_scheduler_type", Name(lr_scheduler)},
                {"warmup_steps", warmup_steps},
@@ -105,6 +106,9 @@ Json TrainOptions::ToJson() const {
                {"shuffle", shuffle},
                {"seed", seed},
                {"policy", policy ? policy->ToString() : std::string(kAutoPolicy)}};
+  if (const std::string arguments = ToText(optimizer, optimizer_arguments); !arguments.empty()) {
+    json["optim_args"] = arguments;
+  }
   json.update(EvalJson(eval));
   return json;
 }
@@ -122,18 +126,12 @@ optim::Schedule ScheduleOf(const TrainOptions& options, int64_t total_steps) {
 
 optim::Transform OptimizerOf(const TrainOptions& options, const optim::Schedule& schedule,
                              const kernels::KernelTarget& target) {
-  if (options.optimizer != OptimizerKind::kSgd) {
-    return optim::AdamW({.schedule = schedule,
-                         .adam = options.adam,
-                         .weight_decay = options.weight_decay,
-                         .max_grad_norm = options.max_grad_norm,
-                         .moments_8bit = options.optimizer == OptimizerKind::kAdamW8Bit,
-                         .target = target});
-  }
-  std::vector<optim::Transform> parts;
-  if (options.max_grad_norm > 0) parts.push_back(optim::ClipByGlobalNorm(options.max_grad_norm));
-  parts.push_back(optim::Sgd({.schedule = schedule, .weight_decay = options.weight_decay}));
-  return optim::Chain(parts);
+  return MakeOptimizer(
+      {.kind = options.optimizer, .adam = options.adam, .arguments = options.optimizer_arguments},
+      {.schedule = schedule,
+       .weight_decay = options.weight_decay,
+       .max_grad_norm = options.max_grad_norm},
+      target);
 }
 
 }  // namespace sophia::train

@@ -17,13 +17,9 @@
 #include "sophia/runtime/cache.h"
 #include "sophia/runtime/program.h"
 #include "sophia/train/memory_policy.h"
+#include "sophia/train/optimizer.h"
 
 namespace sophia::train {
-
-enum class OptimizerKind : uint8_t { kAdamW, kAdamW8Bit, kSgd };
-// As transformers names them (OptimizerNames), by kind.
-inline constexpr std::array<std::string_view, 3> kOptimizerNames = {"adamw_torch", "adamw_8bit",
-                                                                    "sgd"};
 
 enum class EvalStrategy : uint8_t { kNo, kSteps, kEpoch };
 enum class EvalMetric : uint8_t { kLoss, kPerplexity };
@@ -63,7 +59,8 @@ struct TrainOptions {
   lora::LoraConfig lora = {.rank = 16, .alpha = 32};
 
   OptimizerKind optimizer = OptimizerKind::kAdamW;
-  optim::AdamOptions adam = {};
+  optim::AdamOptions adam = {};  // its b1, b2 and eps, where it has them
+  OptimizerArguments optimizer_arguments = {};
   double learning_rate = 2e-4;
   optim::ScheduleKind lr_scheduler = optim::ScheduleKind::kLinear;
   int64_t warmup_steps = 0;

@@ -6,8 +6,7 @@
 
 namespace sophia::train {
 
-Tensor TokenLosses(const models::ModelPlan& plan, const BatchShape& shape, const MicroBatch& micro,
-                   int64_t loss_chunk) {
+Tensor LossRows(const models::ModelPlan& plan, const BatchShape& shape, const MicroBatch& micro) {
   const Tensor hidden =
       plan.model
           ->Forward({.ids = micro.ids,
@@ -15,9 +14,14 @@ Tensor TokenLosses(const models::ModelPlan& plan, const BatchShape& shape, const
                                                          : Iota({DType::kS32, micro.ids.dims()}, 1),
                      .segments = micro.segments})
           .hidden;
-  Tensor rows = Reshape(hidden, {-1, hidden.dim(-1)});
-  if (shape.gathers()) rows = Take(rows, micro.positions, 0);
-  return plan.model->TokenLosses(rows, micro.labels, plan.policy->kernels(), loss_chunk);
+  const Tensor rows = Reshape(hidden, {-1, hidden.dim(-1)});
+  return shape.gathers() ? Take(rows, micro.positions, 0) : rows;
+}
+
+Tensor TokenLosses(const models::ModelPlan& plan, const BatchShape& shape, const MicroBatch& micro,
+                   int64_t loss_chunk) {
+  return plan.model->TokenLosses(LossRows(plan, shape, micro), micro.labels, plan.policy->kernels(),
+                                 loss_chunk);
 }
 
 }  // namespace sophia::train

@@ -14,6 +14,9 @@ struct MicroBatch {
   Tensor labels;     // s32 [N]
 };
 
+// The last hidden states at a micro-batch's loss positions, [N, D].
+Tensor LossRows(const models::ModelPlan& plan, const BatchShape& shape, const MicroBatch& micro);
+
 // Loss of each of a micro-batch's loss positions, 0 where the label is ignored. -> f32 [N]
 // `loss_chunk`: see MemoryPolicy.
 Tensor TokenLosses(const models::ModelPlan& plan, const BatchShape& shape, const MicroBatch& micro,

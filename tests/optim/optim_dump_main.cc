@@ -22,20 +22,36 @@ Schedule ParseSchedule(const Json& json) {
 
 Transform ParseTransform(const Json& json, const Schedule& schedule) {
   const auto name = Require<std::string>(json, "name", kWhere);
-  const auto weight_decay = FindOr<double>(json, "weight_decay", 0, kWhere);
-  const auto max_norm = FindOr<double>(json, "max_norm", 0, kWhere);
-  std::vector<Transform> transforms;
-  if (max_norm > 0) transforms.push_back(ClipByGlobalNorm(max_norm));
+  const auto number = [&](const char* key, double fallback) {
+    return FindOr<double>(json, key, fallback, kWhere);
+  };
+  const UpdateOptions update{.schedule = schedule,
+                             .weight_decay = number("weight_decay", 0),
+                             .max_grad_norm = number("max_norm", 0)};
+  const AdamOptions adam = {number("b1", 0.9), number("b2", 0.999), number("eps", 1e-8)};
   if (name == "adamw") {
-    const AdamOptions adam = {.b1 = Require<double>(json, "b1", kWhere),
-                              .b2 = Require<double>(json, "b2", kWhere),
-                              .eps = Require<double>(json, "eps", kWhere)};
-    transforms.push_back(AdamW({.schedule = schedule, .adam = adam, .weight_decay = weight_decay}));
-  } else if (name == "sgd") {
-    transforms.push_back(Sgd({.schedule = schedule, .weight_decay = weight_decay}));
-  } else {
-    Fail(kWhere, "expected adamw or sgd, got '{}'", name);
+    return AdamW({.schedule = schedule,
+                  .adam = adam,
+                  .weight_decay = update.weight_decay,
+                  .max_grad_norm = update.max_grad_norm});
   }
+  if (name == "adafactor") return Adafactor({.update = update});
+  if (name == "lion") return Lion({.update = update, .b1 = adam.b1, .b2 = adam.b2});
+  if (name == "muon") {
+    return Muon({.update = update, .consistent_rms = number("consistent_rms", 0), .adam = adam});
+  }
+  if (name == "sophia") {
+    return Sophia({.update = update,
+                   .b1 = adam.b1,
+                   .b2 = adam.b2,
+                   .eps = adam.eps,
+                   .gamma = number("gamma", 0.05),
+                   .update_interval = Require<int64_t>(json, "update_interval", kWhere)});
+  }
+  if (name != "sgd") Fail(kWhere, "expected a known optimiser, got '{}'", name);
+  std::vector<Transform> transforms;
+  if (update.max_grad_norm > 0) transforms.push_back(ClipByGlobalNorm(update.max_grad_norm));
+  transforms.push_back(Sgd({.schedule = schedule, .weight_decay = update.weight_decay}));
   return Chain(transforms);
 }
 
@@ -46,10 +62,16 @@ Json RunCase(const pjrt::Client& client, const Json& json) {
   OptimCase test{ParseTransform(json.at("optimizer"), schedule), schedule};
   for (const Json& dims : json.at("dims")) {
     const std::string name = std::to_string(test.parameters.size());
-    test.parameters.push_back({name, {*dtype, dims.get<Dims>()}});
+    NamedShape& parameter =
+        test.parameters.emplace_back(NamedShape{name, {*dtype, dims.get<Dims>()}});
+    parameter.stacked = parameter.shape.dims.size() == 3;
+    parameter.rate_factor = json.at("rate_factors")[test.parameters.size() - 1];
   }
   test.initial = json.at("initial").get<std::vector<Values>>();
   test.grads = json.at("grads").get<std::vector<std::vector<Values>>>();
+  if (json.contains("curvatures")) {
+    test.curvatures = json.at("curvatures").get<std::vector<std::vector<Values>>>();
+  }
   Json steps = Json::array();
   for (const OptimStep& step : RunOptim(client, test)) {
     steps.push_back({{"params", step.params},

@@ -35,14 +35,22 @@ Values ToHost(const Buffer& buffer) {
   return values;
 }
 
-// One step as a graph. Inputs: step, gradients, parameters, state. Outputs: rate, norm, parameters,
-// state.
+// One step as a graph. Inputs: step, gradients, curvatures, parameters, state. Outputs: rate, norm,
+// parameters, state.
 void TraceStep(const OptimCase& test, const std::vector<Slot>& slots, Graph& graph) {
-  UpdateArgs args;
+  UpdateArgs args{.parameters = test.parameters};
   args.step = graph.AddInput({DType::kS32, {}}, {.name = "step"});
-  for (const NamedShape& parameter : test.parameters) {
-    const Shape shape{DType::kF32, parameter.shape.dims};
-    args.grads.push_back(graph.AddInput(shape, {.name = "grad/" + parameter.name}));
+  const auto add_inputs = [&](const std::string& kind) {
+    TensorList inputs;
+    for (const NamedShape& parameter : test.parameters) {
+      const Shape shape{DType::kF32, parameter.shape.dims};
+      inputs.push_back(graph.AddInput(shape, {.name = kind + "/" + parameter.name}));
+    }
+    return inputs;
+  };
+  args.grads = add_inputs("grad");
+  if (!test.curvatures.empty()) {
+    args.curvature = [inputs = add_inputs("curvature")] { return inputs; };
   }
   for (const NamedShape& parameter : test.parameters) {
     args.params.push_back(graph.AddInput(parameter.shape, {.name = parameter.name}));
@@ -78,10 +86,14 @@ std::vector<OptimStep> RunOptim(const pjrt::Client& client, const OptimCase& tes
     std::vector<Buffer> given;
     given.push_back(Buffer::FromHost(client.default_device(), {DType::kS32, {}},
                                      std::vector{static_cast<int32_t>(steps.size())}));
-    for (size_t i = 0; i < grads.size(); ++i) {
-      const Shape shape{DType::kF32, test.parameters[i].shape.dims};
-      given.push_back(ToDevice(client, shape, grads[i]));
-    }
+    const auto add = [&](const std::vector<Values>& tensors) {
+      for (size_t i = 0; i < tensors.size(); ++i) {
+        const Shape shape{DType::kF32, test.parameters[i].shape.dims};
+        given.push_back(ToDevice(client, shape, tensors[i]));
+      }
+    };
+    add(grads);
+    if (!test.curvatures.empty()) add(test.curvatures[steps.size()]);
     std::vector<Buffer*> arguments;
     for (Buffer& buffer : given) arguments.push_back(&buffer);
     for (Buffer& buffer : kept) arguments.push_back(&buffer);

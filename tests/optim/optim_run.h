@@ -13,9 +13,10 @@ using Values = std::vector<double>;
 struct OptimCase {
   Transform transform;
   Schedule schedule;
-  std::vector<NamedShape> parameters;      // f32 or bf16
-  std::vector<Values> initial;             // [parameter]
-  std::vector<std::vector<Values>> grads;  // f32 gradients by [step][parameter]
+  std::vector<NamedShape> parameters;                // f32 or bf16
+  std::vector<Values> initial;                       // [parameter]
+  std::vector<std::vector<Values>> grads;            // f32 gradients by [step][parameter]
+  std::vector<std::vector<Values>> curvatures = {};  // likewise, if the transform asks for them
 };
 
 // What the program gave at one step.

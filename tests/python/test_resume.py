@@ -59,6 +59,11 @@ def test_checkpoint_holds_what_its_step_left(reference):
     {"lr-scheduler-type": "linear", "warmup-steps": 3, "gradient-accumulation-steps": 3},
     {"optim": "sgd", "lr-scheduler-type": "cosine", "weight-decay": 0.1},
     {"optim": "adamw_8bit", "lora-r": 64},
+    {"optim": "adafactor"},
+    {"optim": "lion"},
+    {"optim": "muon"},
+    {"optim": "sophiag", "optim-args": "update_interval=3", "gradient-accumulation-steps": 2},
+    {"optim": "sophiah", "optim-args": "update_interval=3"},
 ])
 def test_schedule_and_data_go_on(tmp_path, options):
     output(*run(tmp_path / "whole", **options))
