@@ -115,6 +115,12 @@ void InspectAdapter(const fs::path& path, bool all) {
   PrintLine("rank", fmt::format("{}", config.rank));
   PrintLine("alpha", fmt::format("{} (scale {:g}{})", config.alpha, config.scale(),
                                  config.rs_lora ? ", rank-stabilised" : ""));
+  if (!config.rank_pattern.empty()) {
+    PrintLine("ranks of some", lora::PatternsText(config.rank_pattern));
+  }
+  if (!config.alpha_pattern.empty()) {
+    PrintLine("alphas of some", lora::PatternsText(config.alpha_pattern));
+  }
   PrintLine("dropout", fmt::format("{}", config.dropout));
   PrintLine("targets", lora::TargetsText(config.targets));
   PrintTensors(io::SafetensorsFile(path / "adapter_model.safetensors").tensors(), all);

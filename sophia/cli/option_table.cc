@@ -100,6 +100,13 @@ constexpr auto kOptions = std::to_array<OptionSpec>({
     {kTraining, kLora, "lora_target_modules", "target_modules", kTextOrList, "NAMES", "all-linear",
      "names separated by commas, a regular expression, or all-linear"},
     {kTraining, kLora, "use_rslora", "", kFlag, "", "false", "scale by alpha / sqrt(rank)"},
+    {kTraining, kLora, "lora_rank_pattern", "rank_pattern", kTextOrList, "NAME=N[,NAME=N]", "",
+     "rank of modules by the end of their path, a name or regular expression; the first that "
+     "matches counts"},
+    {kTraining, kLora, "lora_alpha_pattern", "alpha_pattern", kTextOrList, "NAME=X[,NAME=X]", "",
+     "alpha of modules, likewise"},
+    {kTraining, kLora, "loraplus_lr_ratio", "", kNumber, "X", "1",
+     "LoRA+: times the learning rate of B", Above(0)},
 
     {kTraining, kOptimiser, "optim", "", kText,
      "adamw_torch|adamw_8bit|adamw_bnb_8bit|sgd|adafactor|lion|muon|sophia|sophiag|sophiah",

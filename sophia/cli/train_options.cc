@@ -1,7 +1,9 @@
 #include "sophia/cli/train_options.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
+#include <type_traits>
 
 #include "sophia/base/error.h"
 #include "sophia/base/strings.h"
@@ -11,6 +13,8 @@
 
 namespace sophia::cli {
 namespace {
+
+constexpr int64_t kLargestRank = 1 << 20;
 
 // PEFT takes a list of names or one regular expression; names have none of its special characters
 // but the dot.
@@ -26,6 +30,47 @@ lora::Targets TargetsOf(const std::string& text) {
   return names;
 }
 
+// At commas that are outside the brackets of regular expressions.
+std::vector<std::string> SplitPatterns(const std::string& text) {
+  std::vector<std::string> parts(1);
+  int depth = 0;
+  for (const char c : text) {
+    if (c == '(' || c == '[' || c == '{') ++depth;
+    if (c == ')' || c == ']' || c == '}') --depth;
+    if (c == ',' && depth <= 0) {
+      parts.emplace_back();
+    } else {
+      parts.back() += c;
+    }
+  }
+  return parts;
+}
+
+// "q_proj=4,layers.0.*=8" as pairs.
+template <typename T>
+std::vector<std::pair<std::string, T>> PatternsFrom(const Values& values, std::string_view key) {
+  std::vector<std::pair<std::string, T>> patterns;
+  for (const std::string& part : SplitPatterns(values.Text(key))) {
+    if (Trim(part).empty()) continue;
+    const size_t equals = part.rfind('=');
+    const std::string name(Trim(part.substr(0, equals)));
+    const std::string number(equals == std::string::npos ? "" : Trim(part.substr(equals + 1)));
+    T value{};
+    const char* end = number.data() + number.size();
+    const auto [stop, error] = std::from_chars(number.data(), end, value);
+    const bool is_whole_rank = std::is_floating_point_v<T> || value <= kLargestRank;
+    if (name.empty() || error != std::errc() || stop != end || !(value > 0) || !is_whole_rank ||
+        !std::isfinite(static_cast<double>(value))) {
+      throw UsageError(
+          fmt::format("--{}: expected NAME={}, got '{}'", Dashed(key),
+                      std::is_floating_point_v<T> ? "a number above 0" : "an integer of at least 1",
+                      Trim(part)));
+    }
+    patterns.emplace_back(name, value);
+  }
+  return patterns;
+}
+
 // The adapter decides the LoRA options; saying something else beside it is an error.
 void CheckAgainstAdapter(const Values& values, const lora::LoraConfig& adapter) {
   const auto check = [&](std::string_view key, double of_adapter) {
@@ -37,7 +82,8 @@ void CheckAgainstAdapter(const Values& values, const lora::LoraConfig& adapter) 
   check("lora_r", static_cast<double>(adapter.rank));
   check("lora_alpha", adapter.alpha);
   check("lora_dropout", adapter.dropout);
-  for (const char* key : {"lora_target_modules", "use_rslora"}) {
+  for (const char* key :
+       {"lora_target_modules", "use_rslora", "lora_rank_pattern", "lora_alpha_pattern"}) {
     if (values.Has(key)) {
       throw UsageError(fmt::format("expected --{} or --init-adapter, got both", Dashed(key)));
     }
@@ -110,9 +156,12 @@ train::TrainOptions TrainOptionsFrom(const Values& values) {
                   .alpha = values.Number("lora_alpha"),
                   .dropout = values.Number("lora_dropout"),
                   .targets = TargetsOf(values.Text("lora_target_modules")),
-                  .rs_lora = values.Flag("use_rslora")};
+                  .rs_lora = values.Flag("use_rslora"),
+                  .rank_pattern = PatternsFrom<int64_t>(values, "lora_rank_pattern"),
+                  .alpha_pattern = PatternsFrom<double>(values, "lora_alpha_pattern")};
   SetOptimizer(values, options);
   options.learning_rate = values.Number("learning_rate");
+  options.loraplus_lr_ratio = values.Number("loraplus_lr_ratio");
   options.lr_scheduler = optim::ScheduleKindFromName(values.Text("lr_scheduler_type"));
   options.warmup_steps = values.Integer("warmup_steps");
   options.weight_decay = values.Number("weight_decay");

@@ -12,6 +12,7 @@
 #include "sophia/graph/ops/gather_ops.h"
 #include "sophia/graph/ops/shape_ops.h"
 #include "sophia/graph/ops/special_ops.h"
+#include "sophia/lora/module_scale.h"
 #include "sophia/nn/layers.h"
 #include "sophia/nn/module_path.h"
 
@@ -20,24 +21,64 @@ namespace {
 
 constexpr std::string_view kAllLinear = "all-linear";
 
+// The adapters that one linear layer has in a stack of layers.
+struct BranchLayers {
+  std::vector<int64_t> present;     // empty: all
+  std::vector<ModuleScale> scales;  // of every layer, those without an adapter too
+
+  // Layers without an adapter get the shape of one that has it, as nothing depends on theirs.
+  void FillAbsent() {
+    for (size_t layer = 0; layer < scales.size(); ++layer) {
+      if (std::ranges::find(present, static_cast<int64_t>(layer)) != present.end()) continue;
+      scales[layer] = scales[static_cast<size_t>(present[0])];
+    }
+  }
+  int64_t rank() const {
+    int64_t most = 0;
+    for (const ModuleScale& one : scales) most = std::max(most, one.rank);
+    return most;
+  }
+  bool has_one_rank() const {
+    return std::ranges::all_of(scales,
+                               [&](const ModuleScale& one) { return one.rank == scales[0].rank; });
+  }
+  bool is_uniform() const {
+    return present.empty() &&
+           std::ranges::all_of(scales, [&](const ModuleScale& one) { return one == scales[0]; });
+  }
+  // The factors' sizes by layer, where they differ.
+  std::vector<Dims> DimsByLayer(const std::function<Dims(int64_t rank)>& of_rank) const {
+    std::vector<Dims> dims;
+    if (has_one_rank()) return dims;
+    for (const ModuleScale& one : scales) dims.push_back(of_rank(one.rank));
+    return dims;
+  }
+};
+
 class LoraBranch : public nn::LinearExtension {
  public:
-  // `layers`: those that have the branch; empty for all.
-  LoraBranch(const nn::ParamScope& scope, int64_t in, int64_t out, const LoraConfig& config,
-             const std::vector<int64_t>& layers)
+  LoraBranch(const nn::ParamScope& scope, int64_t in, int64_t out, double dropout,
+             BranchLayers layers)
       : table_(scope.table()),
         policy_(scope.policy()),
         a_((scope / "lora_A")
-               .Declare("weight", {config.rank, in},
+               .Declare("weight", {layers.rank(), in},
                         {.trainable = true,
                          .init = nn::ParamInit::kKaimingUniform,
-                         .present_layers = layers})),
+                         .present_layers = layers.present,
+                         .layer_dims = layers.DimsByLayer([&](int64_t r) {
+                           return Dims{r, in};
+                         })})),
         b_((scope / "lora_B")
-               .Declare(
-                   "weight", {out, config.rank},
-                   {.trainable = true, .init = nn::ParamInit::kZeros, .present_layers = layers})),
-        scale_(config.scale()),
-        dropout_(config.dropout) {}
+               .Declare("weight", {out, layers.rank()},
+                        {.trainable = true,
+                         .init = nn::ParamInit::kZeros,
+                         .present_layers = layers.present,
+                         .layer_dims = layers.DimsByLayer([&](int64_t r) {
+                           return Dims{out, r};
+                         })})),
+        layers_(std::move(layers)),
+        dropout_(dropout) {}
 
   Tensor Apply(const Tensor& x, const Tensor& y) const override {
     const Tensor wide =
@@ -48,23 +89,26 @@ class LoraBranch : public nn::LinearExtension {
   }
 
  private:
-  // Times the scale, or zero in layers without the branch. Scaling the low-rank side is the
-  // cheapest.
+  // Times the layer's scale, or zero where it has no branch and in columns beyond its rank. Scaling
+  // the low-rank side is the cheapest.
   Tensor Scaled(const Tensor& low) const {
-    const nn::ParamSpec& spec = a_.spec();
-    if (spec.present_layers.empty()) return low * scale_;
-    std::vector<float> scales(static_cast<size_t>(spec.layers), 0.0f);
-    for (const int64_t layer : spec.present_layers) {
-      scales[static_cast<size_t>(layer)] = static_cast<float>(scale_);
+    if (layers_.is_uniform()) return low * layers_.scales[0].scale;
+    const int64_t columns = layers_.has_one_rank() ? 1 : layers_.rank();
+    const auto count = static_cast<int64_t>(layers_.scales.size());
+    std::vector<float> scales(static_cast<size_t>(count * columns), 0.0f);
+    for (const int64_t layer : a_.spec().PresentLayers()) {
+      const ModuleScale& own = layers_.scales[static_cast<size_t>(layer)];
+      std::fill_n(scales.begin() + layer * columns, std::min(columns, own.rank),
+                  static_cast<float>(own.scale));
     }
-    return low * Take(ConstantF32({spec.layers}, scales), table_.layer(), 0);
+    return low * Take(ConstantF32({count, columns}, scales), table_.layer(), 0);
   }
 
   const nn::ParamTable& table_;
   const nn::ParamPolicy& policy_;
   nn::Param a_;
   nn::Param b_;
-  double scale_;
+  BranchLayers layers_;
   double dropout_;
 };
 
@@ -89,6 +133,13 @@ double LoraConfig::scale() const {
 void LoraConfig::Check(std::string_view where) const {
   if (rank < 1) Fail(where, "expected a LoRA rank of at least 1, got {}", rank);
   if (!(alpha > 0)) Fail(where, "expected a LoRA alpha above 0, got {}", alpha);
+  for (const auto& [pattern, own] : rank_pattern) {
+    if (own < 1) Fail(where, "expected a LoRA rank of at least 1 for '{}', got {}", pattern, own);
+  }
+  for (const auto& [pattern, own] : alpha_pattern) {
+    if (!(own > 0)) Fail(where, "expected a LoRA alpha above 0 for '{}', got {}", pattern, own);
+  }
+  const ModuleScales scales(*this);
   if (!(dropout >= 0 && dropout < 1)) {
     Fail(where, "expected a LoRA dropout from 0 to below 1, got {}", dropout);
   }
@@ -102,7 +153,10 @@ void LoraConfig::Check(std::string_view where) const {
 LoraPolicy::LoraPolicy(DType dtype, LoraConfig config)
     : ParamPolicy(dtype),
       config_(std::move(config)),
-      pattern_(PatternOf(config_.targets, "target_modules")) {}
+      pattern_(PatternOf(config_.targets, "target_modules")),
+      scales_(std::make_unique<ModuleScales>(config_)) {}
+
+LoraPolicy::~LoraPolicy() = default;
 
 bool LoraPolicy::Matches(const std::string& module) const {
   if (const auto* names = std::get_if<std::vector<std::string>>(&config_.targets)) {
@@ -115,16 +169,30 @@ bool LoraPolicy::Matches(const std::string& module) const {
 std::unique_ptr<nn::LinearExtension> LoraPolicy::ExtendLinear(const nn::ParamScope& scope,
                                                               int64_t in, int64_t out) const {
   const int64_t count = std::max<int64_t>(scope.layers(), 1);
-  std::vector<int64_t> layers;
+  BranchLayers layers;
   for (int64_t layer = 0; layer < count; ++layer) {
     const std::string module = ReplaceAll(scope.path(), "{}", std::to_string(layer));
     const bool matches = Matches(module);
-    if (matches) layers.push_back(layer);
+    if (matches) layers.present.push_back(layer);
     modules_.push_back({module, matches});
+    layers.scales.push_back(scales_->Of(module));
   }
-  if (layers.empty()) return nullptr;
-  if (static_cast<int64_t>(layers.size()) == count) layers.clear();
-  return std::make_unique<LoraBranch>(scope, in, out, config_, layers);
+  if (layers.present.empty()) return nullptr;
+  layers.FillAbsent();
+  if (static_cast<int64_t>(layers.present.size()) == count) layers.present.clear();
+  return std::make_unique<LoraBranch>(scope, in, out, config_.dropout, std::move(layers));
+}
+
+void LoraPolicy::CheckPatterns() const {
+  std::vector<std::string> adapted;
+  for (const Module& module : modules_) {
+    if (module.adapted) adapted.push_back(module.path);
+  }
+  const std::string unused = scales_->Unused(adapted);
+  if (!unused.empty()) {
+    Fail("lora", "expected '{}' to match the end of a target module's path, as {}, got no match",
+         unused, adapted.front());
+  }
 }
 
 void LoraPolicy::CheckTargets() const {

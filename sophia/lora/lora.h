@@ -1,7 +1,10 @@
 #pragma once
 
+#include <fmt/format.h>
+
 #include <optional>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -9,6 +12,8 @@
 #include "sophia/nn/param.h"
 
 namespace sophia::lora {
+
+class ModuleScales;
 
 // What the reverse pass keeps of a branch under Remat::Named: A·x.
 inline constexpr const char* kSavedBranch = "lora";
@@ -20,6 +25,17 @@ using Targets = std::variant<std::vector<std::string>, std::string>;
 // For people: names separated by commas, or the expression.
 std::string TargetsText(const Targets& targets);
 
+// "NAME=VALUE, NAME=VALUE" of patterns.
+template <typename T>
+std::string PatternsText(const std::vector<std::pair<std::string, T>>& patterns,
+                         std::string_view separator = ", ") {
+  std::string text;
+  for (const auto& [pattern, value] : patterns) {
+    text += fmt::format("{}{}={}", text.empty() ? "" : separator, pattern, value);
+  }
+  return text;
+}
+
 // Low-rank adaptation (https://arxiv.org/abs/2106.09685): y + scale · B·A·x.
 struct LoraConfig {
   int64_t rank = 8;
@@ -27,7 +43,12 @@ struct LoraConfig {
   double dropout = 0;
   Targets targets = std::string("all-linear");
   bool rs_lora = false;  // scale by alpha / sqrt(rank): https://arxiv.org/abs/2312.03732
+  // Ranks and alphas of some modules, as PEFT's rank_pattern and alpha_pattern: the first regular
+  // expression of Python that matches a module's whole path, or its end after a dot.
+  std::vector<std::pair<std::string, int64_t>> rank_pattern = {};
+  std::vector<std::pair<std::string, double>> alpha_pattern = {};
 
+  // Of modules that no pattern matches.
   double scale() const;
   // Throws Error naming `where` for values out of range.
   void Check(std::string_view where) const;
@@ -39,12 +60,15 @@ class LoraPolicy : public nn::ParamPolicy {
  public:
   // Throws Error when the targets are a regular expression that does not compile.
   LoraPolicy(DType dtype, LoraConfig config);
+  ~LoraPolicy() override;
 
   std::unique_ptr<nn::LinearExtension> ExtendLinear(const nn::ParamScope& scope, int64_t in,
                                                     int64_t out) const override;
 
   // After the model is built: throws Error when a target names no linear layer of it.
   void CheckTargets() const;
+  // Then: throws Error when a pattern of ranks or alphas matches no module with an adapter.
+  void CheckPatterns() const;
 
   const LoraConfig& config() const { return config_; }
 
@@ -58,6 +82,7 @@ class LoraPolicy : public nn::ParamPolicy {
 
   LoraConfig config_;
   std::optional<io::tok::PythonRegex> pattern_;
+  std::unique_ptr<const ModuleScales> scales_;
   mutable std::vector<Module> modules_;  // every linear layer seen
 };
 

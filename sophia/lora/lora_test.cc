@@ -5,6 +5,7 @@
 
 #include "sophia/base/error.h"
 #include "sophia/base/file.h"
+#include "sophia/lora/module_scale.h"
 #include "sophia/lora/peft.h"
 #include "sophia/nn/layers.h"
 
@@ -58,6 +59,44 @@ TEST(LoraConfigTest, ScaleAndRanges) {
   EXPECT_THROW((LoraConfig{.rank = 0}.Check("x")), Error);
   EXPECT_THROW((LoraConfig{.dropout = 1}.Check("x")), Error);
   EXPECT_THROW((LoraConfig{.targets = std::string("(")}.Check("x")), Error);
+}
+
+TEST(LoraPolicyTest, RanksAndScalesByPattern) {
+  const LoraConfig config{
+      .rank = 4,
+      .alpha = 8,
+      .rank_pattern = {{"layers.0.self_attn.q_proj", 2}, {"[qk]_proj", 6}, {"proj", 9}},
+      .alpha_pattern = {{R"(.*\.1\..*)", 3}}};
+  const ModuleScales scales(config);
+  const auto of = [&](const std::string& module) { return scales.Of("model." + module); };
+  EXPECT_EQ(of("layers.0.self_attn.q_proj"), (ModuleScale{2, 4}));
+  EXPECT_EQ(of("layers.1.self_attn.q_proj"), (ModuleScale{6, 0.5}));
+  EXPECT_EQ(of("layers.0.self_attn.v_proj"), (ModuleScale{4, 2}));
+  EXPECT_EQ(of("otherlayers.0.self_attn.q_proj"), (ModuleScale{6, 8.0 / 6}));
+  EXPECT_EQ(scales.Unused({"a.0.q_proj", "layers.0.self_attn.q_proj"}), "proj");
+
+  const LoraPolicy policy(DType::kF32, config);
+  nn::ParamTable table;
+  const nn::ParamScope layers = nn::ParamScope(&table, &policy) / "model.layers";
+  const nn::Linear q(layers.Layers(3) / "self_attn.q_proj", 8, 5);
+  const nn::Linear v(layers.Layers(3) / "self_attn.v_proj", 8, 5);
+  std::vector<std::string> shapes;
+  for (const nn::ParamSpec& spec : table.specs()) {
+    if (!spec.trainable) continue;
+    shapes.push_back(ToString(spec.shape().dims));
+    for (int64_t layer = 0; layer < 3; ++layer) shapes.back() += " " + ToString(spec.DimsOf(layer));
+  }
+  EXPECT_THAT(shapes,
+              ElementsAre("[3, 6, 8] [2, 8] [6, 8] [6, 8]", "[3, 5, 6] [5, 2] [5, 6] [5, 6]",
+                          "[3, 4, 8] [4, 8] [4, 8] [4, 8]", "[3, 5, 4] [5, 4] [5, 4] [5, 4]"));
+  EXPECT_EQ(table.specs()[1].parameters(), (2 + 6 + 6) * 8);
+  EXPECT_THAT(
+      [&] { policy.CheckPatterns(); },
+      ThrowsMessage<Error>(HasSubstr("expected 'proj' to match the end of a target module's "
+                                     "path, as model.layers.0.self_attn.q_proj, got no match")));
+  EXPECT_THROW((LoraConfig{.rank_pattern = {{"q_proj", 0}}}.Check("x")), Error);
+  EXPECT_THROW((LoraConfig{.alpha_pattern = {{"q_proj", 0}}}.Check("x")), Error);
+  EXPECT_THROW((LoraConfig{.alpha_pattern = {{"(", 1}}}.Check("x")), Error);
 }
 
 TEST(PeftTest, RefusesAdaptersWhoseMathsIsMissing) {

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
+#include <deque>
 #include <set>
 
 #include "sophia/base/error.h"
@@ -26,6 +28,8 @@ constexpr auto kKnownKeys = std::to_array<std::string_view>({
     "lora_alpha",
     "lora_dropout",
     "use_rslora",
+    "rank_pattern",
+    "alpha_pattern",
     "target_modules",
     "bias",
     "init_lora_weights",
@@ -67,6 +71,39 @@ size_t LayerBytes(const nn::ParamSpec& spec) {
   return static_cast<size_t>(ByteSize(spec.dtype, Product(spec.dims)));
 }
 
+template <typename T>
+Json PatternJson(const std::vector<std::pair<std::string, T>>& patterns) {
+  Json json = Json::object();
+  for (const auto& [pattern, value] : patterns) json[pattern] = value;
+  return json;
+}
+
+template <typename T>
+std::vector<std::pair<std::string, T>> PatternsOf(const Json& config, const char* key,
+                                                  std::string_view where) {
+  std::vector<std::pair<std::string, T>> patterns;
+  const auto found = config.find(key);
+  if (found == config.end() || found->is_null()) return patterns;
+  if (!found->is_object()) Fail(where, "expected '{}' as an object, got {}", key, Dump(*found));
+  for (const auto& [pattern, value] : found->items()) {
+    patterns.emplace_back(pattern, Require<T>(*found, pattern, where));
+  }
+  return patterns;
+}
+
+// Bytes of the leading part `dims` of rows of an array of sizes `outer`, both matrices or of equal
+// sizes: to it, or from it.
+void CopyPart(const Dims& dims, const Dims& outer, int64_t element, const std::byte* from,
+              std::byte* to, bool to_outer) {
+  const int64_t row = dims.back() * element;
+  const int64_t outer_row = outer.back() * element;
+  const int64_t rows = Product(dims) / dims.back();
+  for (int64_t i = 0; i < rows; ++i) {
+    std::memcpy(to + i * (to_outer ? outer_row : row), from + i * (to_outer ? row : outer_row),
+                static_cast<size_t>(row));
+  }
+}
+
 Json ConfigJson(const LoraConfig& config, const std::string& base_model) {
   Json targets;
   if (const auto* names = std::get_if<std::vector<std::string>>(&config.targets)) {
@@ -91,8 +128,8 @@ Json ConfigJson(const LoraConfig& config, const std::string& base_model) {
           {"modules_to_save", nullptr},
           {"layers_to_transform", nullptr},
           {"layers_pattern", nullptr},
-          {"rank_pattern", Json::object()},
-          {"alpha_pattern", Json::object()}};
+          {"rank_pattern", PatternJson(config.rank_pattern)},
+          {"alpha_pattern", PatternJson(config.alpha_pattern)}};
 }
 
 fs::path TensorsOf(const fs::path& folder) { return folder / "adapter_model.safetensors"; }
@@ -108,9 +145,9 @@ void CheckTensors(const io::SafetensorsFile& file, const std::vector<nn::ParamSp
       if (info == nullptr) {
         Fail(file.path().string(), "expected the tensor '{}' for this model, got none", name);
       }
-      if (info->shape.dims != spec.dims) {
+      if (info->shape.dims != spec.DimsOf(layer)) {
         Fail(file.path().string(), "expected '{}' of sizes {} for this model, got {}", name,
-             ToString(spec.dims), ToString(info->shape.dims));
+             ToString(spec.DimsOf(layer)), ToString(info->shape.dims));
       }
       used.insert(name);
     }
@@ -145,6 +182,8 @@ LoraConfig ReadAdapterConfig(const fs::path& folder) {
   config.alpha = FindOr<double>(json, "lora_alpha", 8, where);
   config.dropout = FindOr<double>(json, "lora_dropout", 0, where);
   config.rs_lora = FindOr<bool>(json, "use_rslora", false, where);
+  config.rank_pattern = PatternsOf<int64_t>(json, "rank_pattern", where);
+  config.alpha_pattern = PatternsOf<double>(json, "alpha_pattern", where);
   const auto targets = json.find("target_modules");
   if (targets != json.end() && targets->is_string()) {
     config.targets = targets->get<std::string>();
@@ -170,8 +209,16 @@ void LoadAdapter(const fs::path& folder, const std::vector<nn::ParamSpec>& specs
     std::vector<std::byte> bytes(static_cast<size_t>(shape.bytes()));
     const size_t layer_bytes = LayerBytes(spec);
     for (const int64_t layer : spec.PresentLayers()) {
-      file.Read(AdapterName(spec, layer), spec.dtype,
-                std::span(bytes).subspan(static_cast<size_t>(layer) * layer_bytes, layer_bytes));
+      const auto slice =
+          std::span(bytes).subspan(static_cast<size_t>(layer) * layer_bytes, layer_bytes);
+      if (spec.layer_dims.empty()) {
+        file.Read(AdapterName(spec, layer), spec.dtype, slice);
+        continue;
+      }
+      const Dims& dims = spec.DimsOf(layer);
+      std::vector<std::byte> part(static_cast<size_t>(ByteSize(spec.dtype, Product(dims))));
+      file.Read(AdapterName(spec, layer), spec.dtype, std::span(part));
+      CopyPart(dims, spec.dims, ByteSize(spec.dtype, 1), part.data(), slice.data(), true);
     }
     loaded.push_back(pjrt::Buffer::FromHost(device, shape, bytes));
   }
@@ -186,15 +233,21 @@ void SaveAdapter(const fs::path& folder, const LoraConfig& config,
                  std::span<const std::vector<std::byte>> trainable, const std::string& base_model) {
   MakeWritableFolder(folder);
   std::vector<io::TensorView> tensors;
+  std::deque<std::vector<std::byte>> parts;  // of layers that differ in size
   auto array = trainable.begin();
   for (const nn::ParamSpec& spec : specs) {
     if (!spec.trainable) continue;
     const std::span<const std::byte> bytes = *array++;
     const size_t layer_bytes = LayerBytes(spec);
     for (const int64_t layer : spec.PresentLayers()) {
-      tensors.push_back({AdapterName(spec, layer),
-                         {spec.dtype, spec.dims},
-                         bytes.subspan(static_cast<size_t>(layer) * layer_bytes, layer_bytes)});
+      auto values = bytes.subspan(static_cast<size_t>(layer) * layer_bytes, layer_bytes);
+      const Dims& dims = spec.DimsOf(layer);
+      if (!spec.layer_dims.empty()) {
+        auto& part = parts.emplace_back(static_cast<size_t>(ByteSize(spec.dtype, Product(dims))));
+        CopyPart(dims, spec.dims, ByteSize(spec.dtype, 1), values.data(), part.data(), false);
+        values = part;
+      }
+      tensors.push_back({AdapterName(spec, layer), {spec.dtype, dims}, values});
     }
   }
   const fs::path config_path = folder / "adapter_config.json";

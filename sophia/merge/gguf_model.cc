@@ -4,6 +4,7 @@
 #include "sophia/io/gguf_blocks.h"
 #include "sophia/io/gguf_encode.h"
 #include "sophia/io/gguf_writer.h"
+#include "sophia/lora/module_scale.h"
 #include "sophia/lora/peft.h"
 #include "sophia/merge/gguf_metadata.h"
 #include "sophia/models/gguf_llama.h"
@@ -30,13 +31,17 @@ std::vector<std::byte> Encoded(const std::vector<float>& values, const std::stri
   return bytes;
 }
 
+// The module of a factor's name in the adapter's file.
+std::string ModuleOf(std::string_view name) {
+  const size_t prefix = lora::AdapterModule("").size();
+  return std::string(
+      name.substr(prefix, name.size() - prefix - std::string_view(".lora_A.weight").size()));
+}
+
 // The adapter's name of a factor as llama.cpp calls it: "blk.0.attn_q.weight.lora_a".
 std::string AdapterTensorName(std::string_view name) {
-  const size_t prefix = lora::AdapterModule("").size();
   const bool is_a = name.ends_with(".lora_A.weight");
-  const std::string_view module =
-      name.substr(prefix, name.size() - prefix - std::string_view(".lora_A.weight").size());
-  return models::LlamaGgufName(std::string(module) + ".weight") + (is_a ? ".lora_a" : ".lora_b");
+  return models::LlamaGgufName(ModuleOf(name) + ".weight") + (is_a ? ".lora_a" : ".lora_b");
 }
 
 }  // namespace
@@ -73,7 +78,8 @@ void WriteAdapterGguf(const fs::path& model, const fs::path& adapter, const fs::
   for (const io::TensorInfo& info : file.tensors()) {
     tensors.push_back({AdapterTensorName(info.name), info.shape.dims, "F32"});
   }
-  // llama.cpp scales by alpha / rank.
+  // llama.cpp scales by alpha / rank, with one alpha for all modules: B takes what differs.
+  const lora::ModuleScales scales(config);
   const double alpha = config.scale() * static_cast<double>(config.rank);
   io::GgufWriter writer(path,
                         {{"general.architecture", io::GgufText("llama")},
@@ -88,6 +94,9 @@ void WriteAdapterGguf(const fs::path& model, const fs::path& adapter, const fs::
     file.Read(info.name, DType::kF32, std::span(values));
     if (info.name.ends_with("lora_B.weight")) {
       PairHeads(merged.files(), info.name, info.shape.dims[0], values);
+      const lora::ModuleScale own = scales.Of(ModuleOf(info.name));
+      const double factor = own.scale * static_cast<double>(own.rank) / alpha;
+      for (float& value : values) value = static_cast<float>(value * factor);
     }
     writer.Append(std::as_bytes(std::span(values)));
   }

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "sophia/base/error.h"
+#include "sophia/lora/module_scale.h"
 #include "sophia/lora/peft.h"
 
 namespace sophia::merge {
@@ -66,13 +67,14 @@ std::vector<float> MergedModel::Read(size_t index) const {
 }
 
 void MergedModel::AddDelta(const Weight& weight, std::vector<float>& values) const {
-  const std::string module = lora::AdapterModule(
-      std::string_view(weight.name).substr(0, weight.name.size() - kWeight.size()));
+  const std::string path = weight.name.substr(0, weight.name.size() - kWeight.size());
+  const std::string module = lora::AdapterModule(path);
   if (adapter_->Find(module + ".lora_A.weight") == nullptr) return;
   const std::vector<float> a = ReadF32(*adapter_, module + ".lora_A.weight");  // [rank, in]
   const std::vector<float> b = ReadF32(*adapter_, module + ".lora_B.weight");  // [out, rank]
-  const auto scale = static_cast<float>(lora_->scale());
-  const auto rank = static_cast<size_t>(lora_->rank);
+  const lora::ModuleScale own = lora::ModuleScales(*lora_).Of(path);
+  const auto scale = static_cast<float>(own.scale);
+  const auto rank = static_cast<size_t>(own.rank);
   const auto in = static_cast<size_t>(weight.dims.at(1));
   const auto out = static_cast<size_t>(weight.dims.at(0));
   for (size_t row = 0; row < out; ++row) {

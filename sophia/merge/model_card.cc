@@ -19,6 +19,13 @@ std::string ModelCard(const MergedModel& model) {
   card += fmt::format("| rank | {} |\n", lora.rank);
   card += fmt::format("| alpha | {:g} (scale {:g}{}) |\n", lora.alpha, lora.scale(),
                       lora.rs_lora ? ", rank-stabilised" : "");
+  if (!lora.rank_pattern.empty()) {
+    card += fmt::format("| ranks of some modules | {} |\n", lora::PatternsText(lora.rank_pattern));
+  }
+  if (!lora.alpha_pattern.empty()) {
+    card +=
+        fmt::format("| alphas of some modules | {} |\n", lora::PatternsText(lora.alpha_pattern));
+  }
   card += fmt::format("| target modules | {} |\n", lora::TargetsText(lora.targets));
   return card + "\nMade with Sophia-Pallas.\n";
 }

@@ -36,6 +36,11 @@ std::string ParamSpec::name() const {
 }
 
 int64_t ParamSpec::parameters() const {
+  if (!layer_dims.empty()) {
+    int64_t sum = 0;
+    for (const int64_t layer : PresentLayers()) sum += Product(DimsOf(layer));
+    return sum;
+  }
   if (packed.format == nullptr) return shape().elements();
   return packed.part == 0 ? std::max<int64_t>(layers, 1) * packed.unpacked.elements() : 0;
 }
@@ -118,6 +123,7 @@ Param ParamScope::Declare(std::string_view name, Dims dims, const ParamOptions& 
                  .trainable = options.trainable,
                  .init = options.init,
                  .present_layers = options.present_layers,
+                 .layer_dims = options.layer_dims,
                  .is_table = options.is_table};
   const quant::PackedFormat* format = nullptr;
   if (options.may_pack && policy_->packing()) {

@@ -41,11 +41,18 @@ struct ParamSpec {
   // For a trainable parameter that only some layers have: these; the others' part of the array is
   // never used or saved. Empty: all layers.
   std::vector<int64_t> present_layers = {};
+  // Where layers differ in size: the sizes of each layer's tensor, which is the leading part of its
+  // slice of the array; the rest is never used or saved. Empty: dims for all.
+  std::vector<Dims> layer_dims = {};
   PackedArray packed = {};
   bool is_table = false;  // a row for each id of the vocabulary
 
   // The layers that have the parameter; {0} when it is not stacked.
   std::vector<int64_t> PresentLayers() const;
+  // The sizes of one layer's tensor.
+  const Dims& DimsOf(int64_t layer) const {
+    return layer_dims.empty() ? dims : layer_dims[static_cast<size_t>(layer)];
+  }
   // Of the whole array: [layers, dims...] or [dims...].
   Shape shape() const;
   // The path of one layer's tensor.
@@ -159,6 +166,7 @@ struct ParamOptions {
   ParamInit init = ParamInit::kCheckpoint;
   DType dtype = DType::kF32;  // of trainable parameters; frozen ones follow the policy
   std::vector<int64_t> present_layers = {};
+  std::vector<Dims> layer_dims = {};
   bool may_pack = false;  // frozen weights [rows, in] that are not read by their tensor
   bool is_table = false;  // see ParamSpec
 };

@@ -32,6 +32,9 @@ void TrainOptions::Check() const {
     }
   };
   at_least("learning_rate", learning_rate, 0.0);
+  if (!(loraplus_lr_ratio > 0)) {
+    Fail("loraplus_lr_ratio", "expected a value above 0, got {}", loraplus_lr_ratio);
+  }
   at_least("warmup_steps", warmup_steps, int64_t{0});
   at_least("weight_decay", weight_decay, 0.0);
   at_least("max_grad_norm", max_grad_norm, 0.0);
@@ -106,6 +109,13 @@ Json TrainOptions::ToJson() const {
                {"shuffle", shuffle},
                {"seed", seed},
                {"policy", policy ? policy->ToString() : std::string(kAutoPolicy)}};
+  if (!lora.rank_pattern.empty()) {
+    json["lora_rank_pattern"] = lora::PatternsText(lora.rank_pattern, ",");
+  }
+  if (!lora.alpha_pattern.empty()) {
+    json["lora_alpha_pattern"] = lora::PatternsText(lora.alpha_pattern, ",");
+  }
+  if (loraplus_lr_ratio != 1) json["loraplus_lr_ratio"] = loraplus_lr_ratio;
   if (const std::string arguments = ToText(optimizer, optimizer_arguments); !arguments.empty()) {
     json["optim_args"] = arguments;
   }

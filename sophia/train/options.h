@@ -62,6 +62,7 @@ struct TrainOptions {
   optim::AdamOptions adam = {};  // its b1, b2 and eps, where it has them
   OptimizerArguments optimizer_arguments = {};
   double learning_rate = 2e-4;
+  double loraplus_lr_ratio = 1;  // see StepOptions
   optim::ScheduleKind lr_scheduler = optim::ScheduleKind::kLinear;
   int64_t warmup_steps = 0;
   double weight_decay = 0;

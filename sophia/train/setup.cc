@@ -5,6 +5,22 @@
 #include "sophia/models/quant_rule.h"
 
 namespace sophia::train {
+namespace {
+
+// Some rules look at whole matrices, which are padded where layers differ in rank.
+void CheckOptimizer(const TrainOptions& options, const std::vector<nn::ParamSpec>& specs) {
+  if (options.optimizer != OptimizerKind::kAdafactor && options.optimizer != OptimizerKind::kMuon) {
+    return;
+  }
+  for (const nn::ParamSpec& spec : specs) {
+    if (spec.layer_dims.empty()) continue;
+    Fail("optim",
+         "expected one rank in all layers for {}, got a rank_pattern that tells those of {} apart",
+         Info(options.optimizer).name, spec.path);
+  }
+}
+
+}  // namespace
 
 std::unique_ptr<models::ModelPlan> BuildModel(const TrainOptions& options,
                                               const models::ModelFiles& files) {
@@ -16,7 +32,12 @@ std::unique_ptr<models::ModelPlan> BuildModel(const TrainOptions& options,
       std::make_unique<models::ModelPlan>(files.config(), files.config_name(), std::move(policy));
   rule.CheckNames();
   lora_policy.CheckTargets();
-  if (!options.init_adapter.empty()) lora::CheckAdapter(options.init_adapter, plan->specs());
+  if (options.init_adapter.empty()) {
+    lora_policy.CheckPatterns();
+  } else {
+    lora::CheckAdapter(options.init_adapter, plan->specs());
+  }
+  CheckOptimizer(options, plan->specs());
   return plan;
 }
 
@@ -35,6 +56,7 @@ StepOptions StepOptionsOf(const TrainOptions& options, const BatchShape& shape, 
   return {.shape = shape,
           .optimizer = OptimizerOf(options, schedule, target),
           .schedule = schedule,
+          .loraplus_lr_ratio = options.loraplus_lr_ratio,
           .policy = options.policy.value_or(MemoryPolicy())};
 }
 

@@ -25,7 +25,11 @@ StepProgram TraceStep(const models::ModelPlan& plan, const StepOptions& options)
     const nn::ParamSpec& spec = plan.specs()[i];
     if (!spec.trainable) continue;
     trainable.push_back(i);
-    named.push_back({spec.path, spec.shape(), spec.layers > 0});
+    const bool is_fast = spec.dims.size() == 1 || spec.path.find("lora_B") != std::string::npos;
+    named.push_back({.name = spec.path,
+                     .shape = spec.shape(),
+                     .stacked = spec.layers > 0,
+                     .rate_factor = is_fast ? options.loraplus_lr_ratio : 1});
     update.params.push_back(all[i]);
   }
   program.slots = options.optimizer.slots(named);

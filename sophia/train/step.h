@@ -16,6 +16,9 @@ struct StepOptions {
   BatchShape shape;
   optim::Transform optimizer;
   optim::Schedule schedule;  // for the reported learning rate
+  // LoRA+ (https://arxiv.org/abs/2402.12354): times the learning rate of B and, as PEFT's
+  // create_loraplus_optimizer has it, of vectors.
+  double loraplus_lr_ratio = 1;
   MemoryPolicy policy = {};
   // With an axis "data": the sequences of a micro-batch are split over it, all else is replicated.
   Mesh mesh = {};

@@ -31,6 +31,7 @@ TrainOptions OptionsOf(const Json& run) {
   options.adam = {given.value("adam_beta1", 0.9), given.value("adam_beta2", 0.999),
                   given.value("adam_epsilon", 1e-8)};
   options.learning_rate = given["learning_rate"];
+  options.loraplus_lr_ratio = given.value("loraplus_lr_ratio", 1.0);
   options.lr_scheduler = optim::ScheduleKindFromName(given["lr_scheduler_type"].get<std::string>());
   options.warmup_steps = given["warmup_steps"];
   options.weight_decay = given["weight_decay"];

@@ -1,7 +1,12 @@
 """Optimisers and kinds of adapters from the command line."""
 
+import json
+
+import gguf
+import numpy as np
 import pytest
-from cli_support import complaint, training
+from cli_support import FIXTURES, GQA, complaint, output, training
+from safetensors.numpy import load_file
 
 
 @pytest.mark.parametrize(("options", "message"), [
@@ -16,6 +21,80 @@ from cli_support import complaint, training
 ])
 def test_wrong_use_of_optimisers(tmp_path, options, message):
     assert complaint(2, *training(tmp_path, **options)) == message
+
+
+PATTERNS = {"lora-r": 2, "lora-rank-pattern": "layers.0.self_attn.q_proj=5,[kv]_proj=3",
+            "lora-alpha-pattern": "down_proj=3"}
+
+
+def test_patterns_are_saved_and_go_on(tmp_path):
+    """Steps after a checkpoint equal those of a run left alone, and files have each module's rank."""
+    schedule = {"lr-scheduler-type": "constant", "save-steps": 1, "save-strategy": "steps"}
+    output(*training(tmp_path / "whole", **PATTERNS, **schedule))
+    output(*training(tmp_path / "half", **PATTERNS, **schedule, **{
+        "resume-from-checkpoint": tmp_path / "whole" / "checkpoint-1"}))
+    whole, half = (load_file(tmp_path / one / "adapter_model.safetensors") for one in ("whole", "half"))
+    assert whole.keys() == half.keys()
+    for name, value in whole.items():
+        assert np.array_equal(value, half[name]), name
+        rank = 5 if "0.self_attn.q_proj" in name else 3 if "k_proj" in name or "v_proj" in name else 2
+        assert rank == value.shape[0 if "lora_A" in name else 1], name
+    config = json.loads((tmp_path / "whole" / "adapter_config.json").read_text())
+    assert config["rank_pattern"] == {"layers.0.self_attn.q_proj": 5, "[kv]_proj": 3}
+    assert config["alpha_pattern"] == {"down_proj": 3.0}
+    text = output("inspect", tmp_path / "whole")
+    assert "layers.0.self_attn.q_proj=5, [kv]_proj=3" in text
+    # The checkpoint's own options are a configuration file.
+    again = tmp_path / "again.yaml"
+    again.write_text((tmp_path / "whole" / "checkpoint-2" / "training_args.json").read_text())
+    output("train", "--config", again, "--out", tmp_path / "again")
+    assert (tmp_path / "again" / "adapter_model.safetensors").read_bytes() == (
+        tmp_path / "whole" / "adapter_model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize("storage", ["hf", "gguf"])
+def test_patterns_are_merged_and_exported(tmp_path, storage):
+    output(*training(tmp_path / "adapter", **PATTERNS, **{"learning-rate": 0.1}))
+    adapter = load_file(tmp_path / "adapter" / "adapter_model.safetensors")
+
+    def delta(module):
+        a, b = (adapter[f"base_model.model.{module}.lora_{x}.weight"] for x in "AB")
+        alpha = 3 if "down_proj" in module else 32
+        return alpha / len(a) * (b @ a)
+
+    if storage == "hf":
+        output("merge", "--model", GQA, "--adapter", tmp_path / "adapter", "--out", tmp_path / "merged",
+               "--dtype", "f32")
+        base, merged = (load_file(folder / "model.safetensors") for folder in (GQA, tmp_path / "merged"))
+        for module in ("model.layers.0.self_attn.q_proj", "model.layers.1.self_attn.q_proj",
+                       "model.layers.1.mlp.down_proj"):
+            moved = merged[f"{module}.weight"] - base[f"{module}.weight"]
+            assert np.abs(moved).max() > 1e-3
+            np.testing.assert_allclose(moved, delta(module), atol=1e-6)
+        return
+    output("export", "--adapter-only", "--model", GQA, "--adapter", tmp_path / "adapter", "--out", tmp_path / "a.gguf")
+    reader = gguf.GGUFReader(tmp_path / "a.gguf")
+    alpha = float(reader.fields["adapter.lora.alpha"].contents())
+    tensors = {tensor.name: tensor.data for tensor in reader.tensors}
+    for module, name in (("mlp.down_proj", "ffn_down"), ("self_attn.v_proj", "attn_v")):
+        a, b = (tensors[f"blk.1.{name}.weight.lora_{x}"] for x in "ab")
+        np.testing.assert_allclose(alpha / len(a) * (b @ a), delta(f"model.layers.1.{module}"), atol=1e-6)
+
+
+@pytest.mark.parametrize(("options", "code", "message"), [
+    ({"lora-rank-pattern": "q_proj"}, 2, "--lora-rank-pattern: expected NAME=an integer of at least 1, got 'q_proj'"),
+    ({"lora-rank-pattern": "q_proj=0"}, 2, "expected NAME=an integer of at least 1, got 'q_proj=0'"),
+    ({"lora-alpha-pattern": "q_proj=-1"}, 2, "expected NAME=a number above 0, got 'q_proj=-1'"),
+    ({"lora-rank-pattern": "q_prj=4"}, 1, "[lora] expected 'q_prj' to match the end of a target module's path"),
+    ({"lora-rank-pattern": "(q_proj=4"}, 1, "[rank_pattern] "),
+    ({"loraplus-lr-ratio": 0}, 2, "--loraplus-lr-ratio: expected a number above 0, got 0"),
+    ({"optim": "muon", "lora-rank-pattern": "0.self_attn.q_proj=4"}, 1,
+     "[optim] expected one rank in all layers for muon"),
+    ({"init-adapter": FIXTURES / "sft" / "adapters" / "qv", "lora-rank-pattern": "q_proj=4"}, 2,
+     "expected --lora-rank-pattern or --init-adapter, got both"),
+])
+def test_wrong_patterns(tmp_path, options, code, message):
+    assert message in complaint(code, *training(tmp_path / "out", **options))
 
 
 @pytest.mark.parametrize(("optim", "arguments", "message"), [

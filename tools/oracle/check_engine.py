@@ -31,6 +31,8 @@ NEW = {
     "all_linear": ("llama/gqa", ["--lora-r", 8, "--lora-alpha", 16]),
     "rslora": ("llama/llama32", ["--lora-r", 4, "--use-rslora", "--target-modules", "q_proj,o_proj",
                                  "--dtype", "bf16"]),
+    "patterns": ("llama/gqa", ["--lora-rank-pattern", r"[kv]_proj=3,layers\.(0|[2-9])\.mlp\..*=9",
+                               "--lora-alpha-pattern", "1.self_attn.k_proj=7", "--loraplus-lr-ratio", 4]),
     "regex": ("llama/attention_bias", ["--lora-r", 3, "--lora-dropout", 0.1,
                                        "--target-modules", r".*\.1\..*_proj"]),
 }
@@ -46,8 +48,6 @@ SAVED = {
 REFUSED = {
     "init_lora_weights": {**QV, "init_lora_weights": "pissa"},
     "use_dora": {**QV, "use_dora": True},
-    "rank_pattern": {**QV, "rank_pattern": {"v_proj": 2}},
-    "alpha_pattern": {**QV, "alpha_pattern": {"v_proj": 2}},
     "layers_to_transform": {**QV, "layers_to_transform": [1]},
     "exclude_modules": {**QV, "exclude_modules": ["v_proj"]},
     "modules_to_save": {**QV, "modules_to_save": ["norm"]},

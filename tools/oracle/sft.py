@@ -21,6 +21,7 @@ import tempfile
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
+from peft.optimizers import create_loraplus_optimizer
 from safetensors.torch import load_file
 from torch.utils.data import SequentialSampler
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
@@ -35,6 +36,12 @@ ADAPTERS = {
                "use_rslora": True},
     "regex": {"target_modules": r".*\.(1\.self_attn\.q_proj|mlp\.(up|down)_proj)", "r": 2,
               "lora_alpha": 4},
+    # Ranks that tell layers of one module apart, and patterns of which the first counts, in the order of
+    # the files here, whose keys are sorted.
+    "patterns": {"target_modules": ["q_proj", "v_proj", "o_proj", "up_proj"], "r": 4, "lora_alpha": 8,
+                 "rank_pattern": {r"[vo]_proj": 3, "layers.0.self_attn.q_proj": 2,
+                                  "model.layers.1.mlp.up_proj": 7, "q_proj": 5},
+                 "alpha_pattern": {r"1\.self_attn\..*": 5, "o_proj": 3, "v_proj": 2.5}},
 }
 
 DEFAULTS = {
@@ -69,6 +76,8 @@ RUNS = {
     "sgd": ("all_linear", {"optim": "sgd", "learning_rate": 0.1, "weight_decay": 0.01}),
     "sgd_unclipped": ("qv", {"optim": "sgd", "learning_rate": 0.05, "max_grad_norm": 0.0,
                              "lr_scheduler_type": "constant"}),
+    "patterns": ("patterns", {"weight_decay": 0.01}),
+    "loraplus": ("qv", {"loraplus_lr_ratio": 4.0, "weight_decay": 0.01}),
     "truncated": ("qv", {"max_length": 12}),
     # 5 rows in batches of 2, accumulated by 2: two steps a pass, the second over one row.
     "epochs": ("qv", {"max_steps": -1, "num_train_epochs": 2, "gradient_accumulation_steps": 2,
@@ -181,7 +190,8 @@ class Recorder(TrainerCallback):
 
 
 def training_arguments(options, scratch):
-    passed = {key: value for key, value in options.items() if key not in ("max_length", "rows")}
+    ours = ("max_length", "rows", "loraplus_lr_ratio")
+    passed = {key: value for key, value in options.items() if key not in ours}
     return TrainingArguments(
         output_dir=scratch, use_cpu=True, report_to="none", save_strategy="no", logging_steps=1,
         disable_tqdm=True, remove_unused_columns=False, seed=0, dataloader_pin_memory=False,
@@ -196,10 +206,16 @@ def train(adapter, options, rows, base=None):
     base = base or common.load_base(common.FIXTURES / BASE)
     model = PeftModel.from_pretrained(base, adapter, is_trainable=True)
     recorder = Recorder()
+    optimizer = None
+    if ratio := options.get("loraplus_lr_ratio"):
+        optimizer = create_loraplus_optimizer(
+            model, torch.optim.AdamW, lr=options["learning_rate"], loraplus_lr_ratio=ratio,
+            loraplus_weight_decay=options["weight_decay"], eps=options["adam_epsilon"],
+            betas=(options["adam_beta1"], options["adam_beta2"]))
     with tempfile.TemporaryDirectory() as scratch:
         trainer = InOrderTrainer(
             model=model, args=training_arguments(options, scratch), train_dataset=data,
-            data_collator=collate, callbacks=[recorder],
+            data_collator=collate, callbacks=[recorder], optimizers=(optimizer, None),
         )
         trainer.remove_callback(PrinterCallback)
         trainer.train()
