@@ -109,7 +109,7 @@ void InspectGguf(const fs::path& path, bool all) {
 void InspectAdapter(const fs::path& path, bool all) {
   const lora::LoraConfig config = lora::ReadAdapterConfig(path);
   const Json json = ReadJson(path / "adapter_config.json");
-  PrintLine("kind", "LoRA adapter");
+  PrintLine("kind", config.use_dora ? "DoRA adapter" : "LoRA adapter");
   PrintLine("base model",
             FindOr<std::string>(json, "base_model_name_or_path", "not said", path.string()));
   PrintLine("rank", fmt::format("{}", config.rank));

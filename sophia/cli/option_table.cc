@@ -100,6 +100,8 @@ constexpr auto kOptions = std::to_array<OptionSpec>({
     {kTraining, kLora, "lora_target_modules", "target_modules", kTextOrList, "NAMES", "all-linear",
      "names separated by commas, a regular expression, or all-linear"},
     {kTraining, kLora, "use_rslora", "", kFlag, "", "false", "scale by alpha / sqrt(rank)"},
+    {kTraining, kLora, "use_dora", "", kFlag, "", "false",
+     "DoRA: train the magnitudes of the weights' rows beside their directions"},
     {kTraining, kLora, "lora_rank_pattern", "rank_pattern", kTextOrList, "NAME=N[,NAME=N]", "",
      "rank of modules by the end of their path, a name or regular expression; the first that "
      "matches counts"},

@@ -82,8 +82,8 @@ void CheckAgainstAdapter(const Values& values, const lora::LoraConfig& adapter) 
   check("lora_r", static_cast<double>(adapter.rank));
   check("lora_alpha", adapter.alpha);
   check("lora_dropout", adapter.dropout);
-  for (const char* key :
-       {"lora_target_modules", "use_rslora", "lora_rank_pattern", "lora_alpha_pattern"}) {
+  for (const char* key : {"lora_target_modules", "use_rslora", "use_dora", "lora_rank_pattern",
+                          "lora_alpha_pattern"}) {
     if (values.Has(key)) {
       throw UsageError(fmt::format("expected --{} or --init-adapter, got both", Dashed(key)));
     }
@@ -157,6 +157,7 @@ train::TrainOptions TrainOptionsFrom(const Values& values) {
                   .dropout = values.Number("lora_dropout"),
                   .targets = TargetsOf(values.Text("lora_target_modules")),
                   .rs_lora = values.Flag("use_rslora"),
+                  .use_dora = values.Flag("use_dora"),
                   .rank_pattern = PatternsFrom<int64_t>(values, "lora_rank_pattern"),
                   .alpha_pattern = PatternsFrom<double>(values, "lora_alpha_pattern")};
   SetOptimizer(values, options);

@@ -6,111 +6,14 @@
 
 #include "sophia/base/error.h"
 #include "sophia/base/strings.h"
-#include "sophia/graph/ops/creation.h"
-#include "sophia/graph/ops/dot_ops.h"
-#include "sophia/graph/ops/elementwise.h"
-#include "sophia/graph/ops/gather_ops.h"
-#include "sophia/graph/ops/shape_ops.h"
-#include "sophia/graph/ops/special_ops.h"
+#include "sophia/lora/branch.h"
 #include "sophia/lora/module_scale.h"
-#include "sophia/nn/layers.h"
 #include "sophia/nn/module_path.h"
 
 namespace sophia::lora {
 namespace {
 
 constexpr std::string_view kAllLinear = "all-linear";
-
-// The adapters that one linear layer has in a stack of layers.
-struct BranchLayers {
-  std::vector<int64_t> present;     // empty: all
-  std::vector<ModuleScale> scales;  // of every layer, those without an adapter too
-
-  // Layers without an adapter get the shape of one that has it, as nothing depends on theirs.
-  void FillAbsent() {
-    for (size_t layer = 0; layer < scales.size(); ++layer) {
-      if (std::ranges::find(present, static_cast<int64_t>(layer)) != present.end()) continue;
-      scales[layer] = scales[static_cast<size_t>(present[0])];
-    }
-  }
-  int64_t rank() const {
-    int64_t most = 0;
-    for (const ModuleScale& one : scales) most = std::max(most, one.rank);
-    return most;
-  }
-  bool has_one_rank() const {
-    return std::ranges::all_of(scales,
-                               [&](const ModuleScale& one) { return one.rank == scales[0].rank; });
-  }
-  bool is_uniform() const {
-    return present.empty() &&
-           std::ranges::all_of(scales, [&](const ModuleScale& one) { return one == scales[0]; });
-  }
-  // The factors' sizes by layer, where they differ.
-  std::vector<Dims> DimsByLayer(const std::function<Dims(int64_t rank)>& of_rank) const {
-    std::vector<Dims> dims;
-    if (has_one_rank()) return dims;
-    for (const ModuleScale& one : scales) dims.push_back(of_rank(one.rank));
-    return dims;
-  }
-};
-
-class LoraBranch : public nn::LinearExtension {
- public:
-  LoraBranch(const nn::ParamScope& scope, int64_t in, int64_t out, double dropout,
-             BranchLayers layers)
-      : table_(scope.table()),
-        policy_(scope.policy()),
-        a_((scope / "lora_A")
-               .Declare("weight", {layers.rank(), in},
-                        {.trainable = true,
-                         .init = nn::ParamInit::kKaimingUniform,
-                         .present_layers = layers.present,
-                         .layer_dims = layers.DimsByLayer([&](int64_t r) {
-                           return Dims{r, in};
-                         })})),
-        b_((scope / "lora_B")
-               .Declare("weight", {out, layers.rank()},
-                        {.trainable = true,
-                         .init = nn::ParamInit::kZeros,
-                         .present_layers = layers.present,
-                         .layer_dims = layers.DimsByLayer([&](int64_t r) {
-                           return Dims{out, r};
-                         })})),
-        layers_(std::move(layers)),
-        dropout_(dropout) {}
-
-  Tensor Apply(const Tensor& x, const Tensor& y) const override {
-    const Tensor wide =
-        nn::Dropout(table_, Convert(x, DType::kF32), dropout_, a_.index(), policy_.kernels());
-    const Tensor low = CheckpointName(MatMul(wide, a_.value(), {.transposed = true}), kSavedBranch);
-    const Tensor branch = MatMul(Scaled(low), b_.value(), {.transposed = true});
-    return Convert(Convert(y, DType::kF32) + branch, y.dtype());
-  }
-
- private:
-  // Times the layer's scale, or zero where it has no branch and in columns beyond its rank. Scaling
-  // the low-rank side is the cheapest.
-  Tensor Scaled(const Tensor& low) const {
-    if (layers_.is_uniform()) return low * layers_.scales[0].scale;
-    const int64_t columns = layers_.has_one_rank() ? 1 : layers_.rank();
-    const auto count = static_cast<int64_t>(layers_.scales.size());
-    std::vector<float> scales(static_cast<size_t>(count * columns), 0.0f);
-    for (const int64_t layer : a_.spec().PresentLayers()) {
-      const ModuleScale& own = layers_.scales[static_cast<size_t>(layer)];
-      std::fill_n(scales.begin() + layer * columns, std::min(columns, own.rank),
-                  static_cast<float>(own.scale));
-    }
-    return low * Take(ConstantF32({count, columns}, scales), table_.layer(), 0);
-  }
-
-  const nn::ParamTable& table_;
-  const nn::ParamPolicy& policy_;
-  nn::Param a_;
-  nn::Param b_;
-  BranchLayers layers_;
-  double dropout_;
-};
 
 std::optional<io::tok::PythonRegex> PatternOf(const Targets& targets, std::string_view where) {
   const auto* pattern = std::get_if<std::string>(&targets);
@@ -180,7 +83,7 @@ std::unique_ptr<nn::LinearExtension> LoraPolicy::ExtendLinear(const nn::ParamSco
   if (layers.present.empty()) return nullptr;
   layers.FillAbsent();
   if (static_cast<int64_t>(layers.present.size()) == count) layers.present.clear();
-  return std::make_unique<LoraBranch>(scope, in, out, config_.dropout, std::move(layers));
+  return MakeBranch(scope, in, out, config_, std::move(layers));
 }
 
 void LoraPolicy::CheckPatterns() const {

@@ -43,6 +43,9 @@ struct LoraConfig {
   double dropout = 0;
   Targets targets = std::string("all-linear");
   bool rs_lora = false;  // scale by alpha / sqrt(rank): https://arxiv.org/abs/2312.03732
+  // Weight-decomposed adaptation (DoRA, https://arxiv.org/abs/2402.09353): the rows of W +
+  // scale·B·A are scaled to trained magnitudes.
+  bool use_dora = false;
   // Ranks and alphas of some modules, as PEFT's rank_pattern and alpha_pattern: the first regular
   // expression of Python that matches a module's whole path, or its end after a dot.
   std::vector<std::pair<std::string, int64_t>> rank_pattern = {};

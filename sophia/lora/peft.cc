@@ -28,6 +28,7 @@ constexpr auto kKnownKeys = std::to_array<std::string_view>({
     "lora_alpha",
     "lora_dropout",
     "use_rslora",
+    "use_dora",
     "rank_pattern",
     "alpha_pattern",
     "target_modules",
@@ -121,7 +122,7 @@ Json ConfigJson(const LoraConfig& config, const std::string& base_model) {
           {"lora_dropout", config.dropout},
           {"target_modules", targets},
           {"use_rslora", config.rs_lora},
-          {"use_dora", false},
+          {"use_dora", config.use_dora},
           {"bias", "none"},
           {"fan_in_fan_out", false},
           {"init_lora_weights", true},
@@ -182,6 +183,7 @@ LoraConfig ReadAdapterConfig(const fs::path& folder) {
   config.alpha = FindOr<double>(json, "lora_alpha", 8, where);
   config.dropout = FindOr<double>(json, "lora_dropout", 0, where);
   config.rs_lora = FindOr<bool>(json, "use_rslora", false, where);
+  config.use_dora = FindOr<bool>(json, "use_dora", false, where);
   config.rank_pattern = PatternsOf<int64_t>(json, "rank_pattern", where);
   config.alpha_pattern = PatternsOf<double>(json, "alpha_pattern", where);
   const auto targets = json.find("target_modules");

@@ -19,7 +19,7 @@ namespace sophia::lora {
 std::string AdapterModule(std::string_view module);
 
 // Reads adapter_config.json. Throws Error for a missing or broken file and for adapters whose maths
-// is not implemented (DoRA, PiSSA, modules_to_save, biases …).
+// is not implemented (PiSSA, modules_to_save, biases …).
 LoraConfig ReadAdapterConfig(const std::filesystem::path& folder);
 
 // Throws Error when the adapter belongs to another model than `specs` describe: missing, additional

@@ -73,6 +73,11 @@ void WriteGguf(const MergedModel& model, const fs::path& path, std::string_view 
 void WriteAdapterGguf(const fs::path& model, const fs::path& adapter, const fs::path& path) {
   const MergedModel merged(model, adapter);  // checks that they belong together
   const lora::LoraConfig& config = *merged.lora();
+  if (config.use_dora) {
+    Fail(adapter.string(),
+         "expected an adapter without magnitudes (DoRA), which llama.cpp cannot apply; "
+         "`sophia export` without --adapter-only merges it");
+  }
   const io::SafetensorsFile file(adapter / "adapter_model.safetensors");
   std::vector<io::GgufTensor> tensors;
   for (const io::TensorInfo& info : file.tensors()) {

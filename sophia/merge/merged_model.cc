@@ -21,6 +21,18 @@ std::vector<float> ReadF32(const io::TensorSource& source, const std::string& na
   return values;
 }
 
+// To the norms `magnitudes`.
+void ScaleRows(const std::vector<float>& magnitudes, std::vector<float>& values) {
+  const size_t in = values.size() / magnitudes.size();
+  for (size_t row = 0; row < magnitudes.size(); ++row) {
+    float* first = values.data() + row * in;
+    double square = 0;
+    for (size_t i = 0; i < in; ++i) square += static_cast<double>(first[i]) * first[i];
+    const auto factor = static_cast<float>(magnitudes[row] / std::sqrt(square));
+    for (size_t i = 0; i < in; ++i) first[i] *= factor;
+  }
+}
+
 }  // namespace
 
 MergedModel::MergedModel(const std::filesystem::path& model, const std::filesystem::path& adapter)
@@ -85,6 +97,8 @@ void MergedModel::AddDelta(const Weight& weight, std::vector<float>& values) con
       for (size_t i = 0; i < in; ++i) sum[i] += factor * from[i];
     }
   }
+  const std::string magnitude = module + ".lora_magnitude_vector";
+  if (lora_->use_dora) ScaleRows(ReadF32(*adapter_, magnitude), values);
 }
 
 }  // namespace sophia::merge

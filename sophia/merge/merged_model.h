@@ -18,7 +18,8 @@ struct Weight {
   Dims dims;
 };
 
-// A model on disk with a LoRA adapter added to its weights, W + scale · B·A, read one tensor at a
+// A model on disk with a LoRA adapter merged into its weights, W + scale · B·A (DoRA: its rows
+// scaled to the magnitudes), read one tensor at a
 // time. Host memory stays near the size of the largest tensor.
 class MergedModel {
  public:

@@ -14,7 +14,9 @@ std::string ModelCard(const MergedModel& model) {
   }
   const lora::LoraConfig& lora = *model.lora();
   card +=
-      fmt::format("`{}` with a LoRA adapter merged into its weights, `W + scale · B·A`.\n\n", base);
+      fmt::format("`{}` with a {} adapter merged into its weights, `{}`.\n\n", base,
+                  lora.use_dora ? "DoRA" : "LoRA",
+                  lora.use_dora ? "m · (W + scale · B·A) / ‖W + scale · B·A‖" : "W + scale · B·A");
   card += "| | |\n|---|---|\n";
   card += fmt::format("| rank | {} |\n", lora.rank);
   card += fmt::format("| alpha | {:g} (scale {:g}{}) |\n", lora.alpha, lora.scale(),

@@ -66,7 +66,7 @@ std::vector<pjrt::Buffer> LoadParameter(const ModelFiles& files,
 std::vector<float> InitialValues(const nn::ParamSpec& spec, uint64_t seed) {
   const Shape shape = spec.shape();
   std::vector<float> values(static_cast<size_t>(shape.elements()), 0.0f);
-  if (spec.init == nn::ParamInit::kZeros) return values;
+  if (spec.init == nn::ParamInit::kZeros || spec.init == nn::ParamInit::kRowNorms) return values;
   SOPHIA_CHECK(spec.init == nn::ParamInit::kKaimingUniform);
   // A stream of its own for each parameter, so that adding one does not change the others.
   const std::string digest = Sha256Hex(fmt::format("{}:{}", seed, spec.path));

@@ -11,15 +11,16 @@
 namespace sophia::nn {
 
 Linear::Linear(const ParamScope& scope, int64_t in, int64_t out, const LinearOptions& options)
-    : policy_(&scope.policy()), weight_(scope.Declare("weight", {out, in}, {.may_pack = true})) {
-  if (options.bias) bias_ = scope.Declare("bias", {out});
+    : policy_(&scope.policy()),
+      params_{.weight = scope.Declare("weight", {out, in}, {.may_pack = true}), .bias = {}} {
+  if (options.bias) params_.bias = scope.Declare("bias", {out});
   extension_ = scope.policy().ExtendLinear(scope, in, out);
 }
 
 Tensor Linear::operator()(const Tensor& x) const {
-  Tensor y = weight_.Multiply(x, policy_->kernels());
-  if (bias_.defined()) y = y + Convert(bias_.value(), y.dtype());
-  if (extension_ != nullptr) y = extension_->Apply(x, y);
+  Tensor y = params_.weight.Multiply(x, policy_->kernels());
+  if (params_.bias.defined()) y = y + Convert(params_.bias.value(), y.dtype());
+  if (extension_ != nullptr) y = extension_->Apply(params_, x, y);
   return CheckpointName(y, kSavedLinear);
 }
 

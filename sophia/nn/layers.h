@@ -25,8 +25,7 @@ class Linear {
 
  private:
   const ParamPolicy* policy_;
-  Param weight_;
-  Param bias_;
+  LinearParams params_;
   std::unique_ptr<LinearExtension> extension_;
 };
 

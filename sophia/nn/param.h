@@ -18,6 +18,7 @@ namespace sophia::nn {
 enum class ParamInit : uint8_t {
   kCheckpoint,  // a tensor of the model's files
   kZeros,
+  kRowNorms,        // of the weight [rows, in] beside it, see lora::SetMagnitudes
   kKaimingUniform,  // U(-1/sqrt(n), 1/sqrt(n)), n the last dimension (torch's kaiming_uniform,
                     // a=√5)
 };
@@ -117,12 +118,18 @@ class ParamTable {
 
 class ParamScope;
 
+// The parameters of a linear layer.
+struct LinearParams {
+  Param weight;  // [out, in]
+  Param bias;    // [out], or not defined
+};
+
 // What a policy adds to a linear layer, such as a LoRA branch.
 class LinearExtension {
  public:
   virtual ~LinearExtension() = default;
   // x: [..., in], y = x·Wᵀ (+ b): [..., out]; returns the new y.
-  virtual Tensor Apply(const Tensor& x, const Tensor& y) const = 0;
+  virtual Tensor Apply(const LinearParams& layer, const Tensor& x, const Tensor& y) const = 0;
 };
 
 // How a frozen weight is kept, given its spec as if it were not packed; nullptr: as that says.

@@ -147,7 +147,7 @@ Json TrainingArgs(const TrainingRun& run, const OutputOptions& output) {
   args.update(run.identity().options);
   if (!options.init_adapter.empty()) {
     for (const char* key : {"lora_r", "lora_alpha", "lora_dropout", "lora_target_modules",
-                            "use_rslora", "lora_rank_pattern", "lora_alpha_pattern"}) {
+                            "use_rslora", "use_dora", "lora_rank_pattern", "lora_alpha_pattern"}) {
       args.erase(key);
     }
     args["init_adapter"] = options.init_adapter.string();

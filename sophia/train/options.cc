@@ -109,6 +109,7 @@ Json TrainOptions::ToJson() const {
                {"shuffle", shuffle},
                {"seed", seed},
                {"policy", policy ? policy->ToString() : std::string(kAutoPolicy)}};
+  if (lora.use_dora) json["use_dora"] = true;
   if (!lora.rank_pattern.empty()) {
     json["lora_rank_pattern"] = lora::PatternsText(lora.rank_pattern, ",");
   }

@@ -6,6 +6,7 @@
 
 #include "sophia/base/error.h"
 #include "sophia/base/stopwatch.h"
+#include "sophia/lora/magnitudes.h"
 #include "sophia/lora/peft.h"
 #include "sophia/models/kernel_choice.h"
 #include "sophia/models/weights.h"
@@ -150,7 +151,9 @@ void TrainingRun::LoadWeights(const Checkpoint* checkpoint) {
   if (checkpoint != nullptr) {
     checkpoint->Load(plan_->specs(), slots_, device, parameters_, state_);
   } else {
-    if (!options_.init_adapter.empty()) {
+    if (options_.init_adapter.empty()) {
+      lora::SetMagnitudes(*environment_.client, device, plan_->specs(), parameters_);
+    } else {
       lora::LoadAdapter(options_.init_adapter, plan_->specs(), device, parameters_);
     }
     for (const optim::Slot& slot : slots_) {

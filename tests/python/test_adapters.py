@@ -52,6 +52,51 @@ def test_patterns_are_saved_and_go_on(tmp_path):
         tmp_path / "whole" / "adapter_model.safetensors").read_bytes()
 
 
+def test_dora_begins_as_the_base_model(tmp_path):
+    """The first magnitudes are the norms of the rows; packed weights count as they are read."""
+    for quant in ("none", "int8"):
+        out = tmp_path / quant
+        losses = []
+        for dora in ("--use-dora", "--no-use-dora"):
+            output(*training(out, quant=quant, optim="sgd", **{"learning-rate": 0, "lora-r": 2}), dora,
+                   "--overwrite-output-dir")
+            losses.append([json.loads(line)["loss"] for line in (out / "metrics.jsonl").read_text().splitlines()])
+            if dora == "--use-dora":
+                adapter = load_file(out / "adapter_model.safetensors")
+        assert np.allclose(*losses, rtol=1e-6)
+        weights = load_file(GQA / "model.safetensors")
+        magnitudes = {name: value for name, value in adapter.items() if "magnitude" in name}
+        assert len(magnitudes) == 14
+        for name, value in magnitudes.items():
+            module = name.removeprefix("base_model.model.").removesuffix(".lora_magnitude_vector")
+            norms = np.linalg.norm(weights[f"{module}.weight"].astype(np.float64), axis=1)
+            np.testing.assert_allclose(value, norms, rtol=1e-6 if quant == "none" else 1e-2)
+
+
+def test_dora_is_merged_and_resumed(tmp_path):
+    options = {"lora-r": 2, "learning-rate": 0.05, "lr-scheduler-type": "constant", "save-steps": 1,
+               "save-strategy": "steps", "lora-target-modules": r".*\.1\.self_attn\.[qk]_proj"}
+    output(*training(tmp_path / "whole", **options), "--use-dora")
+    output(*training(tmp_path / "half", **options, **{
+        "resume-from-checkpoint": tmp_path / "whole" / "checkpoint-1"}), "--use-dora")
+    assert (tmp_path / "whole" / "adapter_model.safetensors").read_bytes() == (
+        tmp_path / "half" / "adapter_model.safetensors").read_bytes()
+    adapter = load_file(tmp_path / "whole" / "adapter_model.safetensors")
+    output("merge", "--model", GQA, "--adapter", tmp_path / "whole", "--out", tmp_path / "merged", "--dtype", "f32")
+    base, merged = (load_file(folder / "model.safetensors") for folder in (GQA, tmp_path / "merged"))
+    module = "model.layers.1.self_attn.q_proj"
+    a, b, m = (adapter[f"base_model.model.{module}.{x}"]
+               for x in ("lora_A.weight", "lora_B.weight", "lora_magnitude_vector"))
+    directions = base[f"{module}.weight"] + 32 / 2 * (b @ a)
+    expected = m[:, None] * directions / np.linalg.norm(directions, axis=1, keepdims=True)
+    np.testing.assert_allclose(merged[f"{module}.weight"], expected, atol=1e-6)
+    assert np.abs(expected - base[f"{module}.weight"]).max() > 1e-3
+    assert "DoRA adapter" in output("inspect", tmp_path / "whole")
+    line = complaint(1, "export", "--adapter-only", "--model", GQA, "--adapter", tmp_path / "whole",
+                     "--out", tmp_path / "a.gguf")
+    assert "expected an adapter without magnitudes (DoRA)" in line
+
+
 @pytest.mark.parametrize("storage", ["hf", "gguf"])
 def test_patterns_are_merged_and_exported(tmp_path, storage):
     output(*training(tmp_path / "adapter", **PATTERNS, **{"learning-rate": 0.1}))

@@ -31,6 +31,9 @@ NEW = {
     "all_linear": ("llama/gqa", ["--lora-r", 8, "--lora-alpha", 16]),
     "rslora": ("llama/llama32", ["--lora-r", 4, "--use-rslora", "--target-modules", "q_proj,o_proj",
                                  "--dtype", "bf16"]),
+    "dora": ("llama/attention_bias", ["--lora-r", 4, "--use-dora"]),
+    "dora_dropout": ("llama/attention_bias", ["--lora-r", 4, "--use-dora", "--lora-dropout", 0.2,
+                                              "--target-modules", r".*\.1\..*_proj"]),
     "patterns": ("llama/gqa", ["--lora-rank-pattern", r"[kv]_proj=3,layers\.(0|[2-9])\.mlp\..*=9",
                                "--lora-alpha-pattern", "1.self_attn.k_proj=7", "--loraplus-lr-ratio", 4]),
     "regex": ("llama/attention_bias", ["--lora-r", 3, "--lora-dropout", 0.1,
@@ -47,7 +50,6 @@ SAVED = {
 # The key that the engine must name.
 REFUSED = {
     "init_lora_weights": {**QV, "init_lora_weights": "pissa"},
-    "use_dora": {**QV, "use_dora": True},
     "layers_to_transform": {**QV, "layers_to_transform": [1]},
     "exclude_modules": {**QV, "exclude_modules": ["v_proj"]},
     "modules_to_save": {**QV, "modules_to_save": ["norm"]},
@@ -162,7 +164,7 @@ def cases():
         yield check_saved, name, (name, options)
     for key, options in REFUSED.items():
         yield check_refused, key, (key, options)
-    for name in ("all_linear", "rslora"):
+    for name in ("all_linear", "rslora", "patterns", "dora"):
         yield check_merged, name, (name, SAVED[name])
 
 

@@ -36,6 +36,9 @@ ADAPTERS = {
                "use_rslora": True},
     "regex": {"target_modules": r".*\.(1\.self_attn\.q_proj|mlp\.(up|down)_proj)", "r": 2,
               "lora_alpha": 4},
+    "dora": {"target_modules": ["q_proj", "v_proj", "down_proj"], "r": 3, "lora_alpha": 6, "use_dora": True},
+    "dora_regex": {"target_modules": r".*\.(1\.self_attn\.q_proj|mlp\.(up|down)_proj)", "r": 2,
+                   "lora_alpha": 4, "use_dora": True, "rank_pattern": {"0.mlp.up_proj": 3}},
     # Ranks that tell layers of one module apart, and patterns of which the first counts, in the order of
     # the files here, whose keys are sorted.
     "patterns": {"target_modules": ["q_proj", "v_proj", "o_proj", "up_proj"], "r": 4, "lora_alpha": 8,
@@ -77,6 +80,8 @@ RUNS = {
     "sgd_unclipped": ("qv", {"optim": "sgd", "learning_rate": 0.05, "max_grad_norm": 0.0,
                              "lr_scheduler_type": "constant"}),
     "patterns": ("patterns", {"weight_decay": 0.01}),
+    "dora": ("dora", {"weight_decay": 0.01, "gradient_accumulation_steps": 2}),
+    "dora_regex": ("dora_regex", {"lr_scheduler_type": "constant"}),
     "loraplus": ("qv", {"loraplus_lr_ratio": 4.0, "weight_decay": 0.01}),
     "truncated": ("qv", {"max_length": 12}),
     # 5 rows in batches of 2, accumulated by 2: two steps a pass, the second over one row.
@@ -128,7 +133,9 @@ def randomise(model, name):
     """Gives A and B, in the order of their names, values that matter beside the base weights."""
     generator = common.rng("sft", "adapter", name)
     for key, parameter in sorted(model.named_parameters()):
-        if "lora_" in key:
+        if "magnitude" in key:
+            parameter.data *= 1 + common.normal(generator, parameter.shape, 0.2)
+        elif "lora_" in key:
             parameter.data = common.normal(generator, parameter.shape, 0.2)
 
 
