@@ -71,9 +71,7 @@ class Counter {
     double least_flops = 0;
     for (const auto& branch : node.regions) {
       double flops = 0;
-      Counter(live_, [&](double one, double /*bytes*/, double executions) {
-        flops += executions * one;
-      }).Count(*branch, 1);
+      Counter(live_, [&](const Work& work) { flops += work.times * work.flops; }).Count(*branch, 1);
       if (least != nullptr && flops >= least_flops) continue;
       least = branch.get();
       least_flops = flops;
