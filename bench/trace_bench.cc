@@ -31,11 +31,9 @@ std::string StepText() {
       Config(), "8B",
       std::make_unique<lora::LoraPolicy>(DType::kBF16, lora::LoraConfig{.rank = 16}));
   const TrainOptions options;
-  const optim::Schedule schedule = ScheduleOf(options, 10);
   const StepProgram step = TraceStep(
       plan, {.shape = {.accumulation = 1, .batch = 1, .seq = 2048, .loss_positions = 2048},
-             .optimizer = OptimizerOf(options, schedule),
-             .schedule = schedule});
+             .optimizer = OptimizerOf(options)});
   return ToStableHlo(*step.graph);
 }
 

@@ -56,7 +56,7 @@ Applied Step(const AdamWOptions& options, const UpdateArgs& args) {
                                                : Scalar(DType::kF32, 1),
       .correction1 = correction1,
       .root_correction2 = root_correction2,
-      .learning_rate = LearningRate(options.schedule, args.step)};
+      .learning_rate = RateOf(options.schedule, args)};
   const kernels::AdamWOptions rule{.b1 = options.adam.b1,
                                    .b2 = options.adam.b2,
                                    .eps = options.adam.eps,

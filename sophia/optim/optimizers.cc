@@ -118,9 +118,13 @@ Transform AddDecayedWeights(double weight_decay) {
   });
 }
 
+Tensor RateOf(const Schedule& schedule, const UpdateArgs& args) {
+  return args.learning_rate.defined() ? args.learning_rate : LearningRate(schedule, args.step);
+}
+
 Transform ScaleByLearningRate(const Schedule& schedule) {
   return Stateless([schedule](const UpdateArgs& args) {
-    const Tensor rate = -LearningRate(schedule, args.step);
+    const Tensor rate = -RateOf(schedule, args);
     const std::vector<NamedShape> parameters = Parameters(args);
     TensorList updates = InF32(args.grads);
     for (size_t i = 0; i < updates.size(); ++i) {

@@ -25,6 +25,8 @@ Transform AddDecayedWeights(double weight_decay);
 
 // Times minus the learning rate, which turns a direction into the update to add.
 Transform ScaleByLearningRate(const Schedule& schedule);
+// The rate that the caller computed, else the schedule's: f32[].
+Tensor RateOf(const Schedule& schedule, const UpdateArgs& args);
 
 // Adam with decoupled weight decay (Loshchilov and Hutter, arXiv:1711.05101), as torch.optim.AdamW:
 // p -= lr * weight_decay * p + lr * Adam's direction.

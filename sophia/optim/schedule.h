@@ -30,8 +30,14 @@ struct Schedule {
   int64_t total_steps = 0;  // of kLinear and kCosine
 };
 
-// The rate of update `step` (s32[], below 2^24): f32[]. Throws Error on a negative rate or warm-up,
-// or a falling schedule without total_steps.
+// Throws Error on a negative rate or warm-up, or a falling schedule without total_steps.
+void Validate(const Schedule& schedule);
+
+// The rate of update `step` (s32[], below 2^24): f32[]. Throws as Validate().
 Tensor LearningRate(const Schedule& schedule, const Tensor& step);
+
+// The numbers of a schedule, f32 [3], for a program that serves schedules of one kind alike.
+std::array<float, 3> NumbersOf(const Schedule& schedule);
+Tensor LearningRate(ScheduleKind kind, const Tensor& numbers, const Tensor& step);
 
 }  // namespace sophia::optim

@@ -40,6 +40,7 @@ struct UpdateArgs {
   TensorList params;                        // f32 or bf16
   TensorList state;                         // in the order of the slots
   Tensor step;                              // s32[], updates done before this one
+  Tensor learning_rate = {};                // f32[]; undefined: that of a transform's own schedule
   std::vector<NamedShape> parameters = {};  // of params; empty: numbered and not stacked
   // Builds the ops of the estimate that the transform's `curvature` asks for, f32 of the
   // parameters' sizes.

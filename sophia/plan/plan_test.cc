@@ -77,7 +77,7 @@ MemoryTable TinyTable(train::TrainOptions options) {
   const auto files = models::ModelFiles::OpenConfig(options.model);
   const auto model = train::BuildModel(options, files);
   const train::BatchShape shape = train::FullShape(16, train::BatchOptionsOf(options));
-  return CountMemory(*model, train::TraceStep(*model, train::StepOptionsOf(options, shape, 10)));
+  return CountMemory(*model, train::TraceStep(*model, train::StepOptionsOf(options, shape)));
 }
 
 TEST(MemoryTest, CountsWhatAStepHolds) {
@@ -99,8 +99,9 @@ TEST(MemoryTest, CountsWhatAStepHolds) {
   EXPECT_EQ(state(train::OptimizerKind::kMuon), table.adapters);
   EXPECT_EQ(state(train::OptimizerKind::kSophiaG), 2 * table.adapters);
   EXPECT_LT(state(train::OptimizerKind::kAdafactor), table.adapters / 2);
-  // ids, segments, places, positions and labels of 48 tokens, the step and the seed.
-  EXPECT_EQ(table.batch, 5 * 48 * 4 + 4 + 8);
+  // ids, segments, places, positions and labels of 48 tokens, the step, the seed and the
+  // schedule.
+  EXPECT_EQ(table.batch, 5 * 48 * 4 + 4 + 8 + 12);
   // The input of each layer, and the loss's gradient and values.
   EXPECT_EQ(table.saved, layers * 48 * width * 4 + 48 * width * 4 + 48 * 4);
 
@@ -110,7 +111,7 @@ TEST(MemoryTest, CountsWhatAStepHolds) {
   options.gradient_accumulation_steps = 4;
   const MemoryTable accumulated = TinyTable(options);
   EXPECT_EQ(accumulated.saved, table.saved);
-  EXPECT_EQ(accumulated.batch, 4 * 5 * 48 * 4 + 4 + 8);
+  EXPECT_EQ(accumulated.batch, 4 * 5 * 48 * 4 + 4 + 8 + 12);
 }
 
 TEST(MemoryTest, OffloadedInputsLieOnTheHost) {

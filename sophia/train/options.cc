@@ -65,7 +65,8 @@ void TrainOptions::Check() const {
     Fail("dtype", "expected f32 or bf16, got {}", Name(dtype));
   }
   lora.Check("lora");
-  OptimizerOf(*this, {.learning_rate = learning_rate});
+  OptimizerOf(*this);
+  optim::Validate(ScheduleOf(*this, 1));
   at_least("eval_steps", eval.steps, int64_t{1});
   at_least("per_device_eval_batch_size", eval.batch, int64_t{1});
   at_least("early_stopping_patience", eval.patience, int64_t{0});
@@ -135,14 +136,10 @@ optim::Schedule ScheduleOf(const TrainOptions& options, int64_t total_steps) {
           .total_steps = total_steps};
 }
 
-optim::Transform OptimizerOf(const TrainOptions& options, const optim::Schedule& schedule,
-                             const kernels::KernelTarget& target) {
+optim::Transform OptimizerOf(const TrainOptions& options, const kernels::KernelTarget& target) {
   return MakeOptimizer(
       {.kind = options.optimizer, .adam = options.adam, .arguments = options.optimizer_arguments},
-      {.schedule = schedule,
-       .weight_decay = options.weight_decay,
-       .max_grad_norm = options.max_grad_norm},
-      target);
+      {.weight_decay = options.weight_decay, .max_grad_norm = options.max_grad_norm}, target);
 }
 
 }  // namespace sophia::train

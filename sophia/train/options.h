@@ -123,14 +123,16 @@ struct TrainEnvironment {
   std::function<bool(const Program& step, const MemoryPolicy& policy)> on_compiled = {};
   // The same of the evaluation, beside which `state` bytes of the optimiser stay on the device.
   std::function<bool(const Program& evaluation, int64_t state)> on_evaluation_compiled = {};
+  // What `on_compiled` found of the step that is run, for plan.json of the output folder.
+  std::function<Json()> plan = {};
 
   pjrt::Device device() const { return chosen_device ? *chosen_device : client->default_device(); }
 };
 
-// Clipping, then the optimiser, for a run of `total_steps`. `target` says how its kernels are
-// traced.
+// The learning rate of a run of `total_steps`.
 optim::Schedule ScheduleOf(const TrainOptions& options, int64_t total_steps);
-optim::Transform OptimizerOf(const TrainOptions& options, const optim::Schedule& schedule,
-                             const kernels::KernelTarget& target = {});
+// Clipping, then the optimiser, at the rate that the step gives it. `target` says how its kernels
+// are traced.
+optim::Transform OptimizerOf(const TrainOptions& options, const kernels::KernelTarget& target = {});
 
 }  // namespace sophia::train

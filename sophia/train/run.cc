@@ -127,8 +127,7 @@ void TrainingRun::CompileEvaluation() {
 }
 
 bool TrainingRun::CompileWith(const MemoryPolicy& policy) {
-  StepOptions step_options =
-      StepOptionsOf(options_, data_.shape, total_steps_, plan_->policy->kernels());
+  StepOptions step_options = StepOptionsOf(options_, data_.shape, plan_->policy->kernels());
   step_options.norm_groups = norm_groups_;
   step_options.policy = policy;
   const StepProgram step = TraceStep(*plan_, step_options);
@@ -162,8 +161,11 @@ void TrainingRun::LoadWeights(const Checkpoint* checkpoint) {
   }
   state_.push_back(pjrt::Buffer::FromHost(device, {DType::kS32, {}},
                                           std::vector<int32_t>{static_cast<int32_t>(done_)}));
-  seed_.push_back(pjrt::Buffer::FromHost(device, {DType::kU64, {}},
-                                         std::vector<uint64_t>{options_.seed << 32}));
+  constants_.push_back(pjrt::Buffer::FromHost(device, {DType::kU64, {}},
+                                              std::vector<uint64_t>{options_.seed << 32}));
+  const auto numbers = optim::NumbersOf(ScheduleOf(options_, total_steps_));
+  constants_.push_back(pjrt::Buffer::FromHost(device, {DType::kF32, {3}},
+                                              std::vector<float>(numbers.begin(), numbers.end())));
   malloc_trim(0);
   load_seconds_ = SecondsSince(start);
 }
@@ -188,7 +190,7 @@ StepMetrics TrainingRun::Step(const Batch& batch) {
   std::vector<pjrt::Buffer*> arguments;
   for (pjrt::Buffer& buffer : parameters_) arguments.push_back(&buffer);
   for (pjrt::Buffer& buffer : state_) arguments.push_back(&buffer);
-  arguments.push_back(&seed_[0]);
+  for (pjrt::Buffer& buffer : constants_) arguments.push_back(&buffer);
   for (pjrt::Buffer& buffer : data) arguments.push_back(&buffer);
   std::vector<pjrt::Buffer> results = program_->Run(arguments);
 

@@ -95,8 +95,8 @@ class TrainingRun {
   std::unique_ptr<Program> program_;
   std::optional<Evaluator> evaluator_;
   std::vector<pjrt::Buffer> parameters_;
-  std::vector<pjrt::Buffer> state_;  // optimiser state, then the step
-  std::vector<pjrt::Buffer> seed_;   // one buffer
+  std::vector<pjrt::Buffer> state_;      // optimiser state, then the step
+  std::vector<pjrt::Buffer> constants_;  // seed and the schedule's numbers
   double load_seconds_ = 0;
   double flops_per_step_ = 0;
 };

@@ -50,12 +50,11 @@ TextEncoder EncoderFor(const models::ModelFiles& files, int64_t vocab) {
   }
 }
 
-StepOptions StepOptionsOf(const TrainOptions& options, const BatchShape& shape, int64_t total_steps,
+StepOptions StepOptionsOf(const TrainOptions& options, const BatchShape& shape,
                           const kernels::KernelTarget& target) {
-  const optim::Schedule schedule = ScheduleOf(options, total_steps);
   return {.shape = shape,
-          .optimizer = OptimizerOf(options, schedule, target),
-          .schedule = schedule,
+          .optimizer = OptimizerOf(options, target),
+          .schedule = ScheduleOf(options, 0).kind,
           .loraplus_lr_ratio = options.loraplus_lr_ratio,
           .policy = options.policy.value_or(MemoryPolicy())};
 }

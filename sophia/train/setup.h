@@ -18,9 +18,8 @@ std::unique_ptr<models::ModelPlan> BuildModel(const TrainOptions& options,
 // What encodes rows for a model; one without a tokenizer serves pre-tokenised rows only.
 TextEncoder EncoderFor(const models::ModelFiles& files, int64_t vocab);
 
-// How a run of `total_steps` traces its step for batches of `shape`; `target`: the optimiser's
-// kernels.
-StepOptions StepOptionsOf(const TrainOptions& options, const BatchShape& shape, int64_t total_steps,
+// How a run traces its step for batches of `shape`; `target`: the optimiser's kernels.
+StepOptions StepOptionsOf(const TrainOptions& options, const BatchShape& shape,
                           const kernels::KernelTarget& target = {});
 
 }  // namespace sophia::train

@@ -39,6 +39,7 @@ StepProgram TraceStep(const models::ModelPlan& plan, const StepOptions& options)
   const int first_state = static_cast<int>(all.size());
   update.step = add_input({DType::kS32, {}}, "step");
   const Tensor seed = add_input({DType::kU64, {}}, "seed");
+  const Tensor schedule = add_input({DType::kF32, {3}}, "schedule");
   const Shape ids{DType::kS32, {shape.accumulation, shape.batch, shape.seq}};
   const Shape rows{DType::kS32, {shape.accumulation, shape.loss_positions}};
   const auto add_tokens = [&](const std::string& name) {
@@ -57,6 +58,7 @@ StepProgram TraceStep(const models::ModelPlan& plan, const StepOptions& options)
 
   const Tracing tracing(graph);
   plan.policy->set_activations(options.policy.activations);
+  update.learning_rate = optim::LearningRate(options.schedule, schedule, update.step);
   const Tensor trained = Convert(Ge(batch.labels, 0.0), DType::kF32);
   const Tensor scale = 1.0 / Max(Sum(trained), 1.0);
   // Dropout draws from a stream of its own for each step and micro-batch.
@@ -85,7 +87,7 @@ StepProgram TraceStep(const models::ModelPlan& plan, const StepOptions& options)
   add_output(update.step + 1.0, "step", first_state + static_cast<int>(program.slots.size()));
   add_output(result.loss, "loss");
   add_output(optim::GlobalNorm(update.grads), "grad_norm");
-  add_output(optim::LearningRate(options.schedule, update.step), "learning_rate");
+  add_output(update.learning_rate, "learning_rate");
   for (const std::string& group : options.norm_groups) {
     std::vector<Tensor> members;
     for (size_t i = 0; i < named.size(); ++i) {

@@ -15,7 +15,7 @@ namespace sophia::train {
 struct StepOptions {
   BatchShape shape;
   optim::Transform optimizer;
-  optim::Schedule schedule;  // for the reported learning rate
+  optim::ScheduleKind schedule = optim::ScheduleKind::kConstant;
   // LoRA+ (https://arxiv.org/abs/2402.12354): times the learning rate of B and, as PEFT's
   // create_loraplus_optimizer has it, of vectors.
   double loraplus_lr_ratio = 1;
@@ -28,8 +28,8 @@ struct StepOptions {
 
 // One optimiser step as a program.
 // inputs:  parameters (ParamTable order), optimiser state (slot order), step s32[], seed u64[],
-//          ids s32[A, B, S], segments and places likewise if the shape packs, positions s32[A, N],
-//          labels s32[A, N]
+//          schedule f32[3] (optim::NumbersOf), ids s32[A, B, S], segments and places likewise if
+//          the shape packs, positions s32[A, N], labels s32[A, N]
 // outputs: trainable parameters, optimiser state and step, each in the place of its input, then
 //          loss f32[], grad_norm f32[] before clipping, learning_rate f32[], then one norm for each
 //          of norm_groups

@@ -32,12 +32,8 @@ ModelPlan PlanOf(const Json& config, DType dtype, nn::PackingRule packing = null
 StepProgram Trace(const ModelPlan& plan, const BatchShape& shape, const Mesh& mesh = {},
                   const MemoryPolicy& policy = {}) {
   const TrainOptions options;
-  const optim::Schedule schedule = ScheduleOf(options, 10);
-  return TraceStep(plan, {.shape = shape,
-                          .optimizer = OptimizerOf(options, schedule),
-                          .schedule = schedule,
-                          .policy = policy,
-                          .mesh = mesh});
+  return TraceStep(
+      plan, {.shape = shape, .optimizer = OptimizerOf(options), .policy = policy, .mesh = mesh});
 }
 
 TEST(AheadOfTimeTest, SmolLm2StepCompilesForV5e) {
@@ -184,6 +180,8 @@ float LossOn(int64_t devices) {
     }
     own.push_back(pjrt::Buffer::FromHost(device, {DType::kS32, {}}, std::vector<int32_t>{0}));
     own.push_back(pjrt::Buffer::FromHost(device, {DType::kU64, {}}, std::vector<uint64_t>{0}));
+    own.push_back(
+        pjrt::Buffer::FromHost(device, {DType::kF32, {3}}, std::vector<float>{1e-3F, 0, 10}));
     const int64_t batch = shape.batch / devices;
     const auto first = ids.begin() + d * batch * shape.seq;
     own.push_back(pjrt::Buffer::FromHost(device, {DType::kS32, {1, batch, shape.seq}},

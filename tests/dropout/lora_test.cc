@@ -143,11 +143,9 @@ TEST(LoraDropoutOffTest, OnlyTheTrainingStepDraws) {
   // Threefry's parity word.
   const auto draws = HasSubstr("dense<466688986> : tensor<i32>");
   const train::TrainOptions options;
-  const optim::Schedule schedule = train::ScheduleOf(options, 10);
   const train::StepProgram step = train::TraceStep(
       plan, {.shape = {.accumulation = 2, .batch = 1, .seq = 8, .loss_positions = 8},
-             .optimizer = train::OptimizerOf(options, schedule),
-             .schedule = schedule});
+             .optimizer = train::OptimizerOf(options)});
   EXPECT_THAT(ToStableHlo(*step.graph), draws);
   EXPECT_THAT(ToStableHlo(*generate::TraceLogits(plan, 1, 8)), Not(draws));
   EXPECT_THAT(ToStableHlo(*generate::TracePrefill(plan, {1, 16}, 8)), Not(draws));

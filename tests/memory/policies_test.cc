@@ -183,7 +183,7 @@ class PolicyMemoryTest : public ::testing::Test {
         config, "test",
         std::make_unique<lora::LoraPolicy>(DType::kBF16, lora::LoraConfig{.rank = 8}));
     const TrainOptions options{.policy = MemoryPolicy::FromText(policy)};
-    return TraceStep(plan, StepOptionsOf(options, FullShape(kSeq, {.batch = 1}), 10, {}));
+    return TraceStep(plan, StepOptionsOf(options, FullShape(kSeq, {.batch = 1})));
   }
 
   int64_t Need(const std::string& policy) const {
