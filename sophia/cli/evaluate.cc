@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "sophia/base/error.h"
+#include "sophia/base/file.h"
 #include "sophia/cli/commands.h"
 #include "sophia/cli/tasks.h"
 #include "sophia/eval/report.h"
@@ -131,6 +132,9 @@ int RunEval(const Values& values) {
   if (compares && adapter.empty()) {
     throw UsageError("expected --adapter beside --before-after, got none");
   }
+  if (values.Flag("save_samples") && !compares) {
+    throw UsageError("expected --before-after beside --save-samples, got none");
+  }
   CheckAdapters(values, {adapter});
   const auto samples = static_cast<size_t>(values.Integer("samples"));
   const Rows rows = ReadRows(values, compares ? samples : 0);
@@ -142,6 +146,8 @@ int RunEval(const Values& values) {
     report.outcomes.push_back(Evaluate(values, "after", adapter, rows));
     report.samples = rows.answered;
     report.samples.resize(std::min(rows.answered.size(), samples));
+    if (values.Flag("save_samples"))
+      WriteFile(std::filesystem::path(adapter) / "samples.jsonl", eval::SampleLines(report));
   }
   Print(values, report);
   return 0;

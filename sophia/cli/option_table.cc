@@ -204,6 +204,8 @@ constexpr auto kOptions = std::to_array<OptionSpec>({
      "answer every row, and count the answers that are as expected"},
     {kEval, kEvaluation, "before_after", "", kFlag, "", "false",
      "measure the base model as well, and show answers of both"},
+    {kEval, kEvaluation, "save_samples", "", kFlag, "", "false",
+     "keep the answers of --before-after in the adapter's folder, for `sophia report`"},
     {kMeasuring, kEvaluation, "samples", "", kInteger, "N", "3",
      "rows to show: of eval --before-after the first, of compare those that differ most",
      From(0, kLargestSize)},
@@ -285,6 +287,9 @@ constexpr auto kOptions = std::to_array<OptionSpec>({
      Above(0)},
     {kPlan, kPlanning, "confirm", "", kFlag, "", "true",
      "compile to the end; --no-confirm stops at the compiler's early check of memory"},
+    {kPlan, kPlanning, "save", "", kText, "FOLDER", "",
+     "keep the compiled step there, for a run with SOPHIA_CACHE_DIR=FOLDER and this libtpu; give "
+     "the --data of the run"},
     {kMeasuring, kMachine, "json", "", kFlag, "", "false", "print one JSON object"},
     {kPlan, kPlanning, "compare", "", kFlag, "", "false",
      "plan with one memory policy after another instead of --policy"},

@@ -13,11 +13,18 @@ int RunPlan(const Values& values) {
   if (values.Has("plugin")) plugin = values.NeedText("plugin");
   std::optional<int64_t> host;
   if (values.Has("host_memory")) host = static_cast<int64_t>(values.Number("host_memory") * 1e9);
+  std::optional<CompileCache> save;
+  if (values.Has("save")) {
+    if (!values.Flag("confirm")) throw UsageError("expected --save or --no-confirm, got both");
+    save = CompileCache(values.NeedText("save"));
+    MakeWritableFolder(save->folder());
+  }
   const plan::PlanRequest request{.options = TrainOptionsFrom(values),
                                   .target = plan::FindTarget(values.Text("topology"), plugin),
                                   .confirm = values.Flag("confirm"),
                                   .find_length = values.IsAuto("max_length"),
-                                  .host_limit = host};
+                                  .host_limit = host,
+                                  .save = save};
   const bool compare = values.Flag("compare");
   if (compare && values.Has("policy")) {
     throw UsageError("expected --policy or --compare, got both");
@@ -30,6 +37,10 @@ int RunPlan(const Values& values) {
     fmt::print("{}\n", Dump(compare ? list : list[0], 2));
   } else {
     fmt::print("{}", compare ? plan::ToTable(plans) : plan::ToText(plans[0]));
+    if (save && std::ranges::any_of(plans, &plan::Plan::confirmed)) {
+      fmt::print("compiled step     for SOPHIA_CACHE_DIR={} sophia train …\n",
+                 save->folder().string());
+    }
   }
   return std::ranges::any_of(plans, &plan::Plan::fits) ? 0 : 1;
 }

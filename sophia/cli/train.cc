@@ -22,22 +22,27 @@ const char* SignalName(int signal) { return signal == SIGINT ? "SIGINT" : "SIGTE
 // Says of each step that is compiled what it needs.
 train::TrainEnvironment EnvironmentFrom(const Values& values) {
   const OpenedDevice opened = OpenDevice(values);
-  return {.client = opened.client,
-          .chosen_device = opened.device,
-          .cache = CompileCache::Default(),
-          .on_compiled =
-              [device = opened.device](const Program& step, const train::MemoryPolicy& policy) {
-                const plan::Verdict verdict = plan::Judge(step, device);
-                fmt::print("plan: policy {}, {}\n", policy.ToString(), plan::ToText(verdict));
-                std::fflush(stdout);
-                return verdict.fits();
-              },
-          .on_evaluation_compiled =
-              [device = opened.device](const Program& evaluation, int64_t state) {
-                const plan::Verdict verdict = plan::Judge(evaluation, device, state);
-                if (!verdict.fits()) fmt::print("plan: evaluation, {}\n", plan::ToText(verdict));
-                return verdict.fits();
-              }};
+  const auto found = std::make_shared<Json>();
+  return {
+      .client = opened.client,
+      .chosen_device = opened.device,
+      .cache = CompileCache::Default(),
+      .on_compiled =
+          [device = opened.device, found](const Program& step, const train::MemoryPolicy& policy) {
+            const plan::Verdict verdict = plan::Judge(step, device);
+            fmt::print("plan: policy {}, {}\n", policy.ToString(), plan::ToText(verdict));
+            std::fflush(stdout);
+            *found = plan::ToJson(verdict);
+            (*found)["policy"] = policy.ToString();
+            return verdict.fits();
+          },
+      .on_evaluation_compiled =
+          [device = opened.device](const Program& evaluation, int64_t state) {
+            const plan::Verdict verdict = plan::Judge(evaluation, device, state);
+            if (!verdict.fits()) fmt::print("plan: evaluation, {}\n", plan::ToText(verdict));
+            return verdict.fits();
+          },
+      .plan = [found] { return *found; }};
 }
 
 std::string_view BestMetricName(const train::TrainOptions& options) {

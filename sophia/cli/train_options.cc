@@ -130,7 +130,7 @@ std::filesystem::path ModelOf(const Values& values) {
 }
 
 std::vector<std::filesystem::path> DataOf(const Values& values) {
-  if (values.command() == kPlan) return {};
+  if (values.command() == kPlan && !values.Has("data")) return {};
   if (values.command() == kProve && !values.Has("data")) {
     const auto demo = FindInProject("examples/demo/train.jsonl");
     if (demo) return {*demo};

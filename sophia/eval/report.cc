@@ -167,6 +167,19 @@ std::string ToText(const Report& report) {
   return text;
 }
 
+std::string SampleLines(const Report& report) {
+  std::string lines;
+  for (const size_t row : report.samples) {
+    const EvaluatedRow& asked = report.rows[row];
+    Json line = {{"prompt", asked.prompt},
+                 {"before", report.outcomes[0].answers[row]->text},
+                 {"after", report.outcomes[1].answers[row]->text}};
+    if (asked.expected) line["expected"] = *asked.expected;
+    lines += Dump(line) + "\n";
+  }
+  return lines;
+}
+
 Json ToJson(const Report& report) {
   Json json = {{"model", report.model},
                {"data", report.data},

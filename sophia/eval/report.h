@@ -25,4 +25,8 @@ std::string ToText(const Report& report);
 // "row_losses" and "samples".
 Json ToJson(const Report& report);
 
+// The samples of two outcomes, a JSON object in each line: {"prompt", "expected", "before",
+// "after"}.
+std::string SampleLines(const Report& report);
+
 }  // namespace sophia::eval

@@ -70,10 +70,11 @@ void RunOnZeros(const Program& program, const pjrt::Client& client) {
   for (const pjrt::Buffer& result : program.Run(pointers)) result.Await();
 }
 
-Json OnCpu(const Target& target, const Graph& graph, int64_t limit, bool run) {
+Json OnCpu(const Target& target, const Graph& graph, int64_t limit, bool run,
+           const CompileCache* cache) {
   const auto client = pjrt::Client::Create(pjrt::Plugin::Load(*target.plugin));
   auto start = std::chrono::steady_clock::now();
-  const Program program = Program::Compile(*client, graph, {.name = "train_step"});
+  const Program program = Program::Compile(*client, graph, {.name = "train_step", .cache = cache});
   Json result = Compiled(program.executable().executable());
   result["seconds"] = SecondsSince(start);
   result["compiler"] = client->platform_name() + " " + client->platform_version();
@@ -126,17 +127,19 @@ std::optional<int64_t> EarlyNeed(const Target& target, const Graph& graph, int64
   return measured.need;
 }
 
-Measurement CompileForTpu(const Target& target, const Graph& graph) {
-  Measurement result = FromChild(
-      RunInChild([&] { return AheadOfTime(target, graph, {.name = "train_step"}); }, target.name));
+Measurement CompileForTpu(const Target& target, const Graph& graph, const CompileCache* cache) {
+  const CompileSettings settings{.name = "train_step", .cache = cache};
+  Measurement result =
+      FromChild(RunInChild([&] { return AheadOfTime(target, graph, settings); }, target.name));
   result.complete = result.seconds > 0;
   result.fits = result.complete;
   return result;
 }
 
-Measurement MeasureOnCpu(const Target& target, const Graph& graph, int64_t limit, bool run) {
+Measurement MeasureOnCpu(const Target& target, const Graph& graph, int64_t limit, bool run,
+                         const CompileCache* cache) {
   Measurement result =
-      FromChild(RunInChild([&] { return OnCpu(target, graph, limit, run); }, target.name));
+      FromChild(RunInChild([&] { return OnCpu(target, graph, limit, run, cache); }, target.name));
   result.complete = result.step_seconds > 0;
   if (result.complete) result.need = result.compiler_bytes;
   result.fits = result.need <= limit;

@@ -7,6 +7,7 @@
 #include "sophia/graph/graph.h"
 #include "sophia/pjrt/executable.h"
 #include "sophia/plan/target.h"
+#include "sophia/runtime/cache.h"
 
 namespace sophia::plan {
 
@@ -32,14 +33,16 @@ int64_t HostBytes(const pjrt::CompiledMemoryStats& stats);
 // compiling failed later.
 std::optional<int64_t> EarlyNeed(const Target& target, const Graph& graph, int64_t limit);
 
-// Compiles the program for a TPU to its end, or until libtpu says that it does not fit. Throws
-// Error for other failures of the compiler.
-Measurement CompileForTpu(const Target& target, const Graph& graph);
+// Compiles the program for a TPU to its end, or until libtpu says that it does not fit, and keeps
+// it in `cache`, if given. Throws Error for other failures of the compiler.
+Measurement CompileForTpu(const Target& target, const Graph& graph,
+                          const CompileCache* cache = nullptr);
 
 // Compiles the program for this machine's CPU. `need` is all that the process takes. With `run` and
 // no more than `limit` bytes it also runs once, on zeros: what the compiler does not plan, such as
-// the buffers that matrix products pack their operands into, counts then as well.
-Measurement MeasureOnCpu(const Target& target, const Graph& graph, int64_t limit, bool run);
+// the buffers that matrix products pack their operands into, counts then as well. `cache` as above.
+Measurement MeasureOnCpu(const Target& target, const Graph& graph, int64_t limit, bool run,
+                         const CompileCache* cache = nullptr);
 
 // The bytes of a compiler's "5.14G", binary units. Throws Error for other texts.
 int64_t ParseBytes(const std::string& text);

@@ -16,9 +16,6 @@
 namespace sophia::plan {
 namespace {
 
-// A run's length only moves the learning rate.
-constexpr int64_t kSteps = 1000;
-
 // Fails of the whole compilation at a length that the early check let pass.
 constexpr int kMostTries = 4;
 
@@ -39,6 +36,10 @@ class Planner {
     model_ = train::BuildModel(options_, files_);
     model_->policy->set_kernels(models::KernelsFor(request.target.chip, options_.kernels));
     limit_ = MemoryLimit(request_.target);
+    if (!request_.find_length && !options_.data.empty()) {
+      shape_of_data_ = train::OpenData(options_, train::EncoderFor(files_, sizes().vocab)).shape;
+      options_.max_length = shape_of_data_->seq;
+    }
   }
 
   std::vector<train::MemoryPolicy> policies() const {
@@ -108,14 +109,16 @@ class Planner {
   }
 
   bool is_tpu() const { return request_.target.is_tpu(); }
+  const CompileCache* cache() const { return request_.save ? &*request_.save : nullptr; }
   bool has_compiler() const { return request_.target.plugin.has_value(); }
 
   train::BatchShape ShapeOf(int64_t length) const {
+    if (shape_of_data_ && shape_of_data_->seq == length) return *shape_of_data_;
     return train::FullShape(length, train::BatchOptionsOf(options_));
   }
   train::StepProgram Trace(int64_t length) const {
-    return train::TraceStep(*model_, train::StepOptionsOf(options_, ShapeOf(length), kSteps,
-                                                          model_->policy->kernels()));
+    return train::TraceStep(
+        *model_, train::StepOptionsOf(options_, ShapeOf(length), model_->policy->kernels()));
   }
 
   // The compiler saves what it can where it is given next to nothing.
@@ -146,7 +149,7 @@ class Planner {
   Measurement MeasureOnTpu(const Graph& graph, bool confirm) const {
     const int64_t least = LeastNeed(graph);
     if (!has_compiler()) return {.fits = least <= limit_, .need = least};
-    if (confirm && least <= limit_) return CompileForTpu(request_.target, graph);
+    if (confirm && least <= limit_) return CompileForTpu(request_.target, graph, cache());
     const int64_t below = std::min(limit_, least - least / 20);
     const int64_t need = EarlyNeed(request_.target, graph, below).value_or(least);
     return {.fits = need <= limit_, .need = need};
@@ -156,7 +159,7 @@ class Planner {
   Measurement MeasureRunOnCpu(const Graph& graph, bool run) const {
     std::optional<io::Tokenizer> tokenizer;
     if (files_.HasTokenizer()) tokenizer = files_.LoadTokenizer();
-    return MeasureOnCpu(request_.target, graph, limit_, run);
+    return MeasureOnCpu(request_.target, graph, limit_, run, cache());
   }
 
   Plan At(int64_t length, bool confirm) const {
@@ -209,6 +212,7 @@ class Planner {
   train::TrainOptions options_;
   models::ModelFiles files_;
   std::unique_ptr<models::ModelPlan> model_;
+  std::optional<train::BatchShape> shape_of_data_;
   int64_t limit_ = 0;
 };
 

@@ -11,11 +11,15 @@
 namespace sophia::plan {
 
 struct PlanRequest {
-  train::TrainOptions options;  // as of a run; `data` is not read
+  // As of a run. With `data`, and unless the length is searched, batches have the shape that they
+  // would have in a run on it, else that of full ones.
+  train::TrainOptions options;
   Target target;
   bool confirm = true;       // compile to the end, on the CPU run a step; else only check
   bool find_length = false;  // the longest that fits, not options.max_length
   std::optional<int64_t> host_limit = std::nullopt;  // bytes that the host has
+  // Where to keep the step that was compiled to its end, for a run that finds it there.
+  std::optional<CompileCache> save = std::nullopt;
 };
 
 // What a run of these options would take.

@@ -45,6 +45,15 @@ std::string ToText(const Verdict& verdict) {
   return text;
 }
 
+Json ToJson(const Verdict& verdict) {
+  Json json{{"fits", verdict.fits()},
+            {"peak_bytes", verdict.need},
+            {"limit_bytes", nullptr},
+            {"offloaded_bytes", verdict.offloaded}};
+  if (verdict.limit) json["limit_bytes"] = *verdict.limit;
+  return json;
+}
+
 std::string FitText(bool fits, int64_t spare) {
   return fits ? fmt::format("fits, {} to spare", HumanBytes(spare))
               : fmt::format("does not fit, by {}", HumanBytes(-spare));

@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 
+#include "sophia/base/json.h"
 #include "sophia/runtime/program.h"
 
 namespace sophia::plan {
@@ -23,6 +24,10 @@ struct Verdict {
 // `beside` bytes more. The limit is what the device reports; for a CPU, what this process has and
 // what the machine has to spare.
 Verdict Judge(const Program& program, const pjrt::Device& device, int64_t beside = 0);
+
+// {"fits", "peak_bytes", "limit_bytes" or null, "offloaded_bytes"}, as `sophia plan --json` names
+// them.
+Json ToJson(const Verdict& verdict);
 
 // "fits, 15.7 GB to spare", or "does not fit, by 1.2 GB" where less than nothing is to spare.
 std::string FitText(bool fits, int64_t spare);

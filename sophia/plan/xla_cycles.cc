@@ -117,11 +117,12 @@ class Module {
     const std::vector<uint64_t>& called = instruction.called;
     if (instruction.opcode == "while" && called.size() == 2)
       return TripsOf(called[1]) * CyclesOf(called[0]);
-    double inner = 0;
-    if (instruction.opcode == "call" || instruction.opcode == "conditional") {
-      for (const uint64_t id : called) inner = std::max(inner, CyclesOf(id));
-    }
-    return CyclesIn(instruction.config) + inner;
+    const double own = CyclesIn(instruction.config);
+    if (called.empty() || (instruction.opcode != "call" && instruction.opcode != "conditional"))
+      return own;
+    double least = CyclesOf(called[0]);
+    for (const uint64_t id : called) least = std::min(least, CyclesOf(id));
+    return own + least;
   }
 
   // The engine's loops count from 0 by 1 to the constant that their condition compares with.

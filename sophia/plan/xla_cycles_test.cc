@@ -42,7 +42,7 @@ ProtoWriter Computation(uint64_t id, const std::vector<Op>& ops) {
   return out;
 }
 
-// A loop of six iterations, each with a call of the longer of two branches.
+// A loop of six iterations, each with a call of the shorter of two branches.
 std::string Module() {
   ProtoWriter out;
   out.Bytes(1, "jit_step");
@@ -56,15 +56,15 @@ std::string Module() {
   return out.bytes();
 }
 
-TEST(XlaCyclesTest, CountsLoopsAndTheLongestBranch) {
-  EXPECT_EQ(EstimatedCycles({"hlo", Module()}), 1000 + 6 * (100 + 20) + 5);
+TEST(XlaCyclesTest, CountsLoopsAndTheShortestBranch) {
+  EXPECT_EQ(EstimatedCycles({"hlo", Module()}), 1000 + 6 * (100 + 7) + 5);
 }
 
 TEST(XlaCyclesTest, ReadsModulesWithTheirConfig) {
   ProtoWriter with_config;
   with_config.Bytes(1, Module());
   with_config.Bytes(2, "config");
-  EXPECT_EQ(EstimatedCycles({"hlo_with_config", with_config.bytes()}), 1725);
+  EXPECT_EQ(EstimatedCycles({"hlo_with_config", with_config.bytes()}), 1647);
   EXPECT_EQ(EstimatedCycles({"mlir", "module {}"}), 0);
 }
 

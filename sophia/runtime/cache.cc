@@ -74,6 +74,27 @@ bool IsStale(const Entry& entry) {
          fs::file_time_type::clock::now() - entry.used > std::chrono::hours(1);
 }
 
+struct Platform {
+  const pjrt::Plugin& plugin;
+  std::string name;
+  std::string version;
+};
+
+std::string KeyOf(const Platform& platform, std::string_view mlir,
+                  const pjrt::CompileOptions& options) {
+  Sha256 hash;
+  const auto add = [&](std::string_view part) {
+    hash.Update(std::to_string(part.size()) + ":");
+    hash.Update(part);
+  };
+  add(mlir);
+  add(pjrt::Encode(options));
+  add(platform.plugin.Identity());
+  add(platform.version);
+  if (platform.name == "cpu") add(Processor());
+  return hash.HexDigest();
+}
+
 }  // namespace
 
 std::optional<CompileCache> CompileCache::Default() {
@@ -94,17 +115,13 @@ std::optional<CompileCache> CompileCache::Default() {
 
 std::string CompileCache::Key(const pjrt::Client& client, std::string_view mlir,
                               const pjrt::CompileOptions& options) {
-  Sha256 hash;
-  const auto add = [&](std::string_view part) {
-    hash.Update(std::to_string(part.size()) + ":");
-    hash.Update(part);
-  };
-  add(mlir);
-  add(pjrt::Encode(options));
-  add(client.plugin().Identity());
-  add(client.platform_version());
-  if (client.platform_name() == "cpu") add(Processor());
-  return hash.HexDigest();
+  return KeyOf({client.plugin(), client.platform_name(), client.platform_version()}, mlir, options);
+}
+
+std::string CompileCache::Key(const pjrt::Topology& topology, std::string_view mlir,
+                              const pjrt::CompileOptions& options) {
+  return KeyOf({*topology.plugin(), topology.platform_name(), topology.platform_version()}, mlir,
+               options);
 }
 
 std::optional<std::string> CompileCache::Load(const std::string& key) const {

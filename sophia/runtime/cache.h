@@ -8,6 +8,7 @@
 
 #include "sophia/pjrt/client.h"
 #include "sophia/pjrt/compile_options.h"
+#include "sophia/pjrt/topology.h"
 
 namespace sophia {
 
@@ -26,8 +27,11 @@ class CompileCache {
   static std::optional<CompileCache> Default();
 
   // Depends on the program, the options, the plugin's file and version, the platform's version and
-  // the processor (a CPU program runs only where its instructions exist).
+  // the processor (a CPU program runs only where its instructions exist). Of a topology: the key
+  // for a client of such devices.
   static std::string Key(const pjrt::Client& client, std::string_view mlir,
+                         const pjrt::CompileOptions& options);
+  static std::string Key(const pjrt::Topology& topology, std::string_view mlir,
                          const pjrt::CompileOptions& options);
 
   // Counts as a use.

@@ -13,14 +13,15 @@
 namespace sophia {
 namespace {
 
-pjrt::CompileOptions OptionsFor(const Graph& graph, const CompileSettings& settings) {
+pjrt::CompileOptions OptionsFor(const Graph& graph, const CompileSettings& settings,
+                                const std::optional<pjrt::Device>& fallback = std::nullopt) {
   pjrt::CompileOptions options;
   for (const auto& [axis, size] : graph.mesh()) {
     options.num_partitions *= static_cast<int>(size);
   }
   options.use_spmd = options.num_partitions > 1;
   options.use_shardy = !graph.mesh().empty();
-  if (settings.device && graph.mesh().empty()) {
+  if (settings.device && settings.device != fallback && graph.mesh().empty()) {
     options.device_assignment = {{settings.device->id()}};
   }
   options.overrides = settings.overrides;
@@ -88,7 +89,7 @@ Program Program::Compile(const pjrt::Client& client, const Graph& graph,
   std::vector<ProgramValue> inputs = InputsOf(graph);
   std::vector<ProgramValue> outputs = OutputsOf(graph);
   const std::string text = ToStableHlo(graph, settings.name);
-  const pjrt::CompileOptions options = OptionsFor(graph, settings);
+  const pjrt::CompileOptions options = OptionsFor(graph, settings, client.default_device());
   const std::string key = settings.cache == nullptr ? "" : CompileCache::Key(client, text, options);
   std::optional<Program> program;
   if (settings.cache != nullptr) {
@@ -159,10 +160,14 @@ void ReleaseCompiler(const pjrt::Client& client) {
 
 pjrt::Executable CompileAheadOfTime(const pjrt::Topology& topology, const Graph& graph,
                                     const CompileSettings& settings) {
-  return NamingKernels(graph, [&] {
-    return pjrt::CompileAheadOfTime(topology, ToStableHlo(graph, settings.name),
-                                    OptionsFor(graph, settings));
-  });
+  const std::string text = ToStableHlo(graph, settings.name);
+  const pjrt::CompileOptions options = OptionsFor(graph, settings);
+  pjrt::Executable executable =
+      NamingKernels(graph, [&] { return pjrt::CompileAheadOfTime(topology, text, options); });
+  if (settings.cache != nullptr) {
+    settings.cache->Store(CompileCache::Key(topology, text, options), executable.Serialize());
+  }
+  return executable;
 }
 
 }  // namespace sophia

@@ -26,9 +26,10 @@ struct ProgramValue {
 struct CompileSettings {
   std::string name = "sophia";  // of the module, for profiles
   std::map<std::string, pjrt::OptionOverride> overrides = {};
-  // Where a program without a mesh runs; nullopt leaves it to the platform, which takes the first.
+  // Where a program without a mesh runs; nullopt: on the client's default device.
   std::optional<pjrt::Device> device = std::nullopt;
-  // Where to look for and keep the compiled program; nullptr compiles always.
+  // Where to look for and keep the compiled program; nullptr compiles always. Ahead of time: where
+  // to keep it for a client of such devices.
   const CompileCache* cache = nullptr;
 };
 

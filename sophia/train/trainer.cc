@@ -138,6 +138,7 @@ TrainResult Train(const TrainOptions& options, const TrainEnvironment& environme
   MetricsLog log(output.folder / "metrics.jsonl", checkpoint ? checkpoint->MetricsRows() : "",
                  std::move(events));
   folder.Clear();
+  if (environment.plan) WriteFile(output.folder / "plan.json", Dump(environment.plan(), 2) + "\n");
   RunRecord record(run, output, Warn);
   CheckpointSaver saver(run, output, folder.checkpoint(), Warn);
   TrainResult result{.total_steps = run.total_steps(),

@@ -117,13 +117,20 @@ def test_exact_match_before_and_after(chatty, learnt):
     assert counted == "exact match: 2 of 3 (66.7 %)\n"
 
 
-def test_before_after_answers_some(chatty, learnt):
+def test_before_after_answers_some(chatty, learnt, tmp_path):
     adapter, data = learnt
     common = ["eval", "--model", chatty, "--data", data, "--dtype", "f32", "--max-new-tokens", 8, "--adapter", adapter,
               "--before-after"]
     text = output(*common, "--samples", 1)
     assert text.count("\n== ") == 1 and "after     meow  ✓\n" in text and "exact match" not in text
     assert output(*common, "--samples", 0).count("==") == 0
+    kept = shutil.copytree(adapter, tmp_path / "run")
+    output(*common[:-3], "--adapter", kept, "--before-after", "--samples", 1, "--save-samples")
+    [line] = (kept / "samples.jsonl").read_text().splitlines()
+    sample = json.loads(line)
+    assert (sample["after"], sample["expected"]) == ("meow", "meow") and {"prompt", "before"} < sample.keys()
+    assert "meow" in output("report", kept, "--out", tmp_path / "page.html") + (tmp_path / "page.html").read_text()
+    assert complaint(2, *common[:-1], "--save-samples") == "expected --before-after beside --save-samples, got none"
 
 
 def test_rows_that_cannot_be_answered_are_left_out_of_the_samples(tmp_path, chatty, learnt):

@@ -118,6 +118,29 @@ def test_the_cpu_keeps_its_promise(tmp_path):
     assert float(verdict[1]) * 1e6 == pytest.approx(usage.ru_maxrss * 1024, rel=0.2)
 
 
+def test_a_run_takes_the_saved_step(tmp_path):
+    """Compiled by the plan, it serves runs of any length and learning rate on rows of this shape."""
+    rows = write_rows(tmp_path / "rows.jsonl", *[{"input_ids": list(range(3, 40))}] * 4)
+    step = ("--model", GQA, "--data", rows, "--batch-size", 2, "--lora-r", 2, "--dtype", "f32")
+    folder = tmp_path / "compiled"
+    text = output("plan", *step, "--topology", "cpu", "--save", folder)
+    assert f"compiled step     for SOPHIA_CACHE_DIR={folder} sophia train" in text
+    for i, more in enumerate([("--max-steps", 2), ("--max-steps", 1, "--lr", 0.01, "--warmup-steps", 1)]):
+        said = output("train", *step, "--out", tmp_path / f"run{i}", *more, env={"SOPHIA_CACHE_DIR": str(folder)})
+        assert "loaded from cache in" in said, said
+    other = output("train", *step, "--out", tmp_path / "other", "--max-steps", 1, "--batch-size", 1,
+                   env={"SOPHIA_CACHE_DIR": str(folder)})
+    assert "compiled in" in other
+    assert complaint(2, "plan", *step, "--save", folder, "--no-confirm") == "expected --save or --no-confirm, got both"
+
+
+def test_a_step_for_a_tpu_is_saved(config_only, tmp_path):
+    folder = tmp_path / "compiled"
+    output("plan", "--model", config_only, "--max-length", 64, "--batch-size", 2, "--save", folder)
+    [step] = folder.iterdir()
+    assert len(step.name) == 64 and step.stat().st_size > 10_000
+
+
 def test_the_longest_context_fits_and_the_next_does_not():
     few = ("--model", SMOLLM2, "--batch-size", 16, "--no-confirm", "--policy", "products")
     longest = planned(*few, "--max-length", "auto")

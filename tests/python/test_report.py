@@ -51,7 +51,7 @@ def test_a_page_of_a_whole_run(tmp_path, run):
         [(_, points)] = page.plots[title]
         assert_linear(points, rows, key)
     text = "".join(page.texts)
-    for part in ["lora_r", "per_device_train_batch_size", "frozen_parameters", "model.path"]:
+    for part in ["lora_r", "per_device_train_batch_size", "frozen_parameters", "model.path", "peak_bytes", "products"]:
         assert part in text
 
 
