@@ -12,13 +12,14 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 RANKS = {
     "base": 0,
     "graph": 1, "pjrt": 1, "io": 1, "report": 1,
-    "autodiff": 2, "pallas": 2, "runtime": 2, "quant": 2,
-    "kernels": 3,
-    "nn": 4,
-    "models": 5, "lora": 5, "optim": 5,
-    "train": 6, "generate": 6, "merge": 6,
-    "plan": 7, "eval": 7,
-    "cli": 8,
+    "autodiff": 2, "runtime": 2, "quant": 2,
+    "pallas": 3,
+    "kernels": 4,
+    "nn": 5,
+    "models": 6, "lora": 6, "optim": 6,
+    "train": 7, "generate": 7, "merge": 7,
+    "plan": 8, "eval": 8,
+    "cli": 9,
 }
 # Layers that make program text and never see pjrt or XLA's headers, whatever their rank.
 TEXT_ONLY = {"graph", "autodiff", "pallas"}

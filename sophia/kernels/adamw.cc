@@ -51,7 +51,7 @@ AdamWResult AdamW(const Tensor& param, const Tensor& grad, const Moments& moment
     });
   };
   pallas::CallOptions call = CallOf(target);
-  call.reference = [&](std::span<const Tensor> in) { return Reference(in, options); };
+  call.reference = [options](std::span<const Tensor> in) { return Reference(in, options); };
   const std::vector<Tensor> out =
       pallas::PallasCall(spec, body,
                          {PackScalars(scalars), ToParamRows(param), ToParamRows(grad),

@@ -181,7 +181,7 @@ AdamW8BitResult AdamW8Bit(const Tensor& param, const Tensor& grad, const Moments
                            .transcendentals = elements,
                            .bytes_accessed = bytes * elements + 4 * absmax_shape.bytes()};
   pallas::CallOptions call = CallOf(target);
-  call.reference = [&](std::span<const Tensor> in) { return Reference(in, options); };
+  call.reference = [options](std::span<const Tensor> in) { return Reference(in, options); };
   const std::vector<Tensor> out = pallas::PallasCall(
       spec, [&](const KernelRefs& r) { Body(blocks, options, r); },
       {PackScalars(scalars), ToParamRows(param), ToParamRows(grad), moments.mu, moments.mu_absmax,

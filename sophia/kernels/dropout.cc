@@ -80,8 +80,8 @@ Tensor Drop(const Tensor& rows, const Tensor& key, const KernelTarget& target,
     });
   };
   pallas::CallOptions call = CallOf(target);
-  call.reference = [&](std::span<const Tensor> in) {
-    return Reference(in[0], Reshape(in[1], {2}), options.rate);
+  call.reference = [rate = options.rate](std::span<const Tensor> in) {
+    return Reference(in[0], Reshape(in[1], {2}), rate);
   };
   return pallas::PallasCall(spec, body, {rows, Reshape(key, {1, 2})}, call)[0];
 }

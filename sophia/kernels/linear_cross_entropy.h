@@ -8,7 +8,7 @@ namespace sophia::kernels {
 inline constexpr int32_t kIgnoredLabel = -100;
 
 // Rows of the hidden states and of the head that a kernel works on at a time, multiples of 128,
-// except where all fit; 0: as CrossEntropyPlan says.
+// except where all fit; 0: as planned for the chip (cross_entropy_plan.cc).
 struct CrossEntropyBlocks {
   int64_t tokens = 0;
   int64_t vocab = 0;

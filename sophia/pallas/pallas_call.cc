@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "sophia/autodiff/autodiff.h"
 #include "sophia/graph/ops/op_util.h"
 #include "sophia/graph/ops/special_ops.h"
 #include "sophia/pallas/interpret.h"
@@ -31,6 +32,17 @@ std::vector<Tensor> CallReference(const KernelSpec& spec, const std::vector<Tens
            spec.name);
   }
   return outputs;
+}
+
+KernelVjp RuleOf(const KernelSpec& spec, const CallOptions& options, Loc loc) {
+  if (options.vjp != nullptr) return options.vjp;
+  return [name = spec.name, reference = options.reference, loc](
+             std::span<const Tensor> inputs, std::span<const Tensor> cotangents) {
+    if (reference == nullptr) {
+      FailAt(loc, "kernel '{}': expected a vjp or a reference to differentiate, got neither", name);
+    }
+    return Vjp(reference, {inputs.begin(), inputs.end()}, loc).pullback(cotangents);
+  };
 }
 
 }  // namespace
@@ -63,14 +75,13 @@ std::vector<Tensor> PallasCall(const KernelSpec& spec, const KernelBody& body,
     if (observer != nullptr) observer->callback()(kernel, operands, outputs);
     return outputs;
   };
-  if (options.vjp == nullptr) return call(inputs);
   return CustomVjp(
       inputs,
       [&](std::span<const Tensor> primals) -> CustomVjpOutput {
         const std::vector<Tensor> operands(primals.begin(), primals.end());
         return {.outputs = call(operands), .residuals = operands};
       },
-      options.vjp, loc);
+      RuleOf(spec, options, loc), loc);
 }
 
 }  // namespace sophia::pallas

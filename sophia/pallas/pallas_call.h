@@ -29,10 +29,11 @@ struct CallOptions {
   Mode mode = Mode::kInterpret;
   // Checks the kernel against this chip while tracing.
   std::optional<Chip> chip = std::nullopt;
-  // The same function in plain ops. kReference runs and differentiates it.
+  // The same function in plain ops. kReference runs and differentiates it. Kept: it holds what it
+  // needs by value.
   TensorFunction reference = {};
-  // The gradient in the other modes; without it, asking for the gradient is an Error.
-  // kernels/reference_vjp.h makes one from `reference`.
+  // The gradient in the other modes; without it the reference's, which runs again in the backward
+  // pass. Asking for a gradient with neither is an Error.
   KernelVjp vjp = {};
 };
 

@@ -7,7 +7,6 @@
 #include "sophia/graph/ops/elementwise.h"
 #include "sophia/graph/ops/reduce_ops.h"
 #include "sophia/graph/printer.h"
-#include "sophia/kernels/reference_vjp.h"
 #include "sophia/pjrt/test_support.h"
 #include "tests/pallas/run.h"
 
@@ -56,7 +55,7 @@ TEST(KernelGradientTest, InScanAndCheckpointEqualsTheReferences) {
     const Tensor x = graph.AddInput(kTile, {.name = "x"});
     const Tensor w = graph.AddInput(kTile, {.name = "w"});
     for (const CallOptions& options :
-         {CallOptions{.vjp = kernels::ReferenceVjp(SinReference)},
+         {CallOptions{.reference = SinReference},
           CallOptions{.mode = Mode::kReference, .reference = SinReference}}) {
       for (const Tensor& grad : ScanGradients(x, w, options)) {
         graph.AddOutput(grad, {.name = "grad"});
@@ -83,7 +82,7 @@ TEST(KernelGradientTest, MosaicStepHoldsOneCallEachWay) {
   {
     const Tracing tracing(graph);
     const Tensor x = graph.AddInput(kTile, {.name = "x"});
-    const CallOptions options{.mode = Mode::kMosaic, .vjp = kernels::ReferenceVjp(SinReference)};
+    const CallOptions options{.mode = Mode::kMosaic, .reference = SinReference};
     graph.AddOutput(ScanGradients(x, x, options)[0], {.name = "grad"});
   }
   EXPECT_THAT(ToStableHlo(graph), HasSubstr("tpu_custom_call"));
@@ -92,7 +91,7 @@ TEST(KernelGradientTest, MosaicStepHoldsOneCallEachWay) {
   EXPECT_GT(CompileAheadOfTime(topology, graph).MemoryStats().generated_code, 0);
 }
 
-TEST(KernelGradientTest, WithoutARuleItIsAnError) {
+TEST(KernelGradientTest, WithoutARuleAndAReferenceItIsAnError) {
   for (const Mode mode : {Mode::kMosaic, Mode::kInterpret}) {
     const std::string message = MessageOf([&] {
       Graph graph;
@@ -114,7 +113,9 @@ TEST(KernelGradientTest, WithoutARuleItIsAnError) {
           },
           {x});
     });
-    EXPECT_THAT(message, HasSubstr("gradient_test.cc"));
+    EXPECT_THAT(message, HasSubstr("gradient_test.cc:"));
+    EXPECT_THAT(message, HasSubstr("kernel 'copy': expected a vjp or a reference to differentiate, "
+                                   "got neither"));
   }
 }
 
