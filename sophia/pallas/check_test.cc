@@ -182,6 +182,18 @@ TEST(ValueRulesTest, TypesAndScopes) {
   EXPECT_THAT(error([](const KernelRefs& r) { Dot(r.in[0].Load(), r.in[0].Load()); }),
               HasSubstr("dot: expected [M, K] x [K, N], got f32[128, 256] and f32[128, 256]"));
   EXPECT_THAT(error([](const KernelRefs& r) {
+                const Val x = r.in[0].Load();
+                Dot(Convert(x, DType::kBF16), x, {.transpose_rhs = true});
+              }),
+              AllOf(HasSubstr("check_test.cc:"),
+                    HasSubstr("dot: expected operands of one element type, got bf16[128, 256] and "
+                              "f32[128, 256]; convert one of them")));
+  EXPECT_THAT(error([](const KernelRefs& r) {
+                const Val x = Convert(r.in[0].Load(), DType::kBF16);
+                Dot(x, x, {.transpose_rhs = true, .acc = Full({DType::kBF16, {128, 128}}, 0)});
+              }),
+              HasSubstr("dot: expected an accumulator f32[128, 128], got bf16[128, 128]"));
+  EXPECT_THAT(error([](const KernelRefs& r) {
                 Val inner;
                 When(ProgramId(0) > 0, [&] { inner = r.in[0].Load(); });
                 r.out[0].Store(inner);
@@ -193,6 +205,18 @@ TEST(ValueRulesTest, TypesAndScopes) {
                 });
               }),
               HasSubstr("for: expected a body that returns the carry (s32[]), got (s32[], s32[])"));
+  for (const bool draws : {false, true}) {
+    EXPECT_THAT(error([draws](const KernelRefs& r) {
+                  While(
+                      {ProgramId(0)},
+                      [&](const Values& carry) {
+                        draws ? static_cast<void>(PrngBits({8, 128})) : r.out[0].Store(0.0);
+                        return carry[0] > 0;
+                      },
+                      [](const Values& carry) { return carry; });
+                }),
+                HasSubstr("while: expected a condition that writes no ref and draws no random"));
+  }
   EXPECT_THAT(error([](const KernelRefs& /*r*/) { Iota({128}, 0); }),
               HasSubstr("iota: expected at least two dimensions"));
 }

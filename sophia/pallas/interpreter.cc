@@ -1,7 +1,6 @@
 #include "sophia/pallas/interpreter.h"
 
 #include <limits>
-#include <set>
 
 #include "sophia/graph/ops/creation.h"
 #include "sophia/graph/ops/elementwise.h"
@@ -11,16 +10,6 @@
 
 namespace sophia::pallas {
 namespace {
-
-bool DrawsRandomBits(const Block& block) {
-  for (const auto& instr : block.instrs) {
-    if (instr->op == &kPrngSeed || instr->op == &kPrngBits) return true;
-    for (const auto& inner : instr->blocks) {
-      if (DrawsRandomBits(*inner)) return true;
-    }
-  }
-  return false;
-}
 
 std::vector<Tensor> StartsOf(const Interpreter& in, const Part& part) {
   std::vector<Tensor> starts;

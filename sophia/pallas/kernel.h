@@ -101,7 +101,7 @@ using LoopBody = std::function<Values(const Val& i, const Values& carry)>;
 Values For(Arg lo, Arg hi, const Values& init, const LoopBody& body, Loc loc = Loc::current());
 void For(Arg lo, Arg hi, const std::function<void(const Val& i)>& body, Loc loc = Loc::current());
 
-// jax.lax.while_loop. The condition must not touch refs.
+// jax.lax.while_loop. The condition may read refs; it must not write them or draw random bits.
 Values While(const Values& init, const std::function<Val(const Values&)>& condition,
              const std::function<Values(const Values&)>& body, Loc loc = Loc::current());
 

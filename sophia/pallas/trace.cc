@@ -123,6 +123,16 @@ std::vector<int64_t> WrittenRefs(const Block& block) {
   return {refs.begin(), refs.end()};
 }
 
+bool DrawsRandomBits(const Block& block) {
+  for (const auto& instr : block.instrs) {
+    if (instr->op == &kPrngSeed || instr->op == &kPrngBits) return true;
+    for (const auto& inner : instr->blocks) {
+      if (DrawsRandomBits(*inner)) return true;
+    }
+  }
+  return false;
+}
+
 const Shape& Val::shape() const {
   SOPHIA_CHECK(instr_ != nullptr, "a kernel value is used that was never set");
   return instr_->results[static_cast<size_t>(index_)];

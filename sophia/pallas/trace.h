@@ -53,6 +53,8 @@ Val AsIndex(const Arg& arg, std::string_view what);
 
 // Indices of the refs that a block's instructions, nested ones included, write.
 std::vector<int64_t> WrittenRefs(const Block& block);
+// Whether they seed or draw random numbers.
+bool DrawsRandomBits(const Block& block);
 
 // Spec rules, before the body runs: block shapes, counts, aliases, scratch. Fills `refs` and the
 // windows' arrays and blocks.

@@ -10,7 +10,7 @@ constexpr DType kS32 = DType::kS32;
 // Branches and loops over values, SMEM and VMEM; loop bounds come from SMEM.
 TestKernel Control() {
   TestKernel kernel = RowsKernel(
-      "control", {{kS32, {1, 4}}, {kF32, {32, 128}}}, 3 * 8, [](const KernelRefs& r, Rows& out) {
+      "control", {{kS32, {1, 4}}, {kF32, {32, 128}}}, 4 * 8, [](const KernelRefs& r, Rows& out) {
         const Ref& counts = r.scratch[0];
         const Val limit = r.in[0].At({0, 1}).Load() + 2;
         counts.At({0}).Store(0);
@@ -28,6 +28,13 @@ TestKernel Control() {
               return Values{carry[0] - 1, carry[1] * 2.0};
             });
         out.Add(doubled[1]);
+        const Values met = While(
+            {limit}, [&](const Values& carry) { return carry[0] < counts.At({0}).Load() + 9; },
+            [&](const Values& carry) {
+              counts.At({0}).Store(counts.At({0}).Load() - 1);
+              return Values{carry[0] + 1};
+            });
+        out.Add(pallas::Full({kF32, {8, 128}}, 1) * Convert(met[0], kF32));
         When(
             Eq(limit % 2, 0), [&] { counts.At({1}).Store(3); },
             [&] {
@@ -141,7 +148,6 @@ TestKernel Undefined() {
     r.out[1].Store(Reshape(r.scratch[0].Load(), {1, 8, 128}));
     r.scratch[0].Store(4.0);
   };
-  kernel.has_nan = true;
   return kernel;
 }
 
@@ -155,7 +161,6 @@ TestKernel Random() {
         out.Add(Convert(ShiftRightLogical(PrngBits({8, 128}), 8), kF32));
       });
   kernel.spec.in_specs[0].space = MemorySpace::kSmem;
-  kernel.is_random = true;
   return kernel;
 }
 

@@ -20,8 +20,6 @@ struct TestKernel {
   Chip from = Chip::kV2;
   // Integer inputs are drawn from [0, below).
   int below = 4;
-  bool has_nan = false;    // some results are undefined
-  bool is_random = false;  // results differ between back ends
 };
 
 // [M, K] x [K, N], K accumulated block by block in f32 scratch; one side may be transposed.

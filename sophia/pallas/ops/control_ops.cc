@@ -168,8 +168,10 @@ constinit const KernelOp kWhileLoop = Op({
         FailIn(instr, "expected a condition that returns a bool scalar, got {}",
                Names(ShapesOf(condition.results)));
       }
-      if (!WrittenRefs(condition).empty()) {
-        FailIn(instr, "expected a condition that writes no ref, got one that does");
+      if (!WrittenRefs(condition).empty() || DrawsRandomBits(condition)) {
+        FailIn(instr,
+               "expected a condition that writes no ref and draws no random bits, got one "
+               "that does");
       }
       return CarryType(instr, ShapesOf(instr.inputs), *instr.blocks[1]);
     },
