@@ -1,9 +1,11 @@
 // Gradients of all functions that have one, interpreted and in plain ops, against central
 // differences along random directions.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "sophia/autodiff/autodiff.h"
 #include "sophia/graph/ops/creation.h"
@@ -21,7 +23,7 @@ using pallas::Mode;
 
 constexpr int kDirections = 2;
 constexpr double kStep = 0.01;
-constexpr int64_t kMostElements = 62'000;
+constexpr int64_t kMostElements = 135'000;
 
 // Small cases in f32: differences of bf16 results are rounding.
 bool IsSmooth(const KernelCase& test) {
@@ -130,6 +132,19 @@ TEST(FiniteDifferenceCasesTest, CoverEveryFunctionWithAGradient) {
     const std::vector<KernelCase> all = cases();
     EXPECT_TRUE(std::ranges::any_of(all, IsSmooth)) << all[0].name;
   }
+}
+
+TEST(FiniteDifferenceCasesTest, CoverTheVariantsOfFlashAttention) {
+  std::set<std::string> covered;
+  for (const KernelCase& test : FlashCases()) {
+    if (IsSmooth(test)) covered.insert(test.name);
+  }
+  EXPECT_THAT(covered, testing::IsSupersetOf(
+                           {"flash_causal", "flash_all_keys_ragged", "flash_grouped",
+                            "flash_one_kv_head", "flash_window", "flash_window_segments_grouped",
+                            "flash_soft_cap", "flash_soft_cap_segments", "flash_segments",
+                            "flash_segments_of_one", "flash_segments_packed", "flash_head_80",
+                            "flash_head_96", "flash_columns_ragged", "flash_head_256"}));
 }
 
 }  // namespace

@@ -91,7 +91,7 @@ std::vector<KernelCase> FlashCases() {
   const std::vector<FlashCase> cases = {
       {.name = "causal"},
       With({.name = "all_keys"}, [](FlashCase& c) { c.mask.causal = false; }),
-      {.name = "grouped", .q = {2, 128, 4, 64}, .kv_heads = 2},
+      {.name = "grouped", .q = {1, 128, 4, 64}, .kv_heads = 2},
       {.name = "one_kv_head", .q = {1, 128, 3, 64}, .kv_heads = 1},
       {.name = "one_token", .q = {1, 1, 1, 128}, .kv_heads = 1},
       {.name = "ragged", .q = {1, 200, 1, 64}, .kv_heads = 1},
@@ -103,8 +103,17 @@ std::vector<KernelCase> FlashCases() {
            [](FlashCase& c) { c.blocks.q = 256; }),
       With({.name = "window", .q = {1, 512, 1, 64}, .kv_heads = 1},
            [](FlashCase& c) { c.mask.window = 100; }),
+      // As in Gemma 3's local layers.
+      With({.name = "window_segments_grouped",
+            .q = {1, 384, 2, 64},
+            .kv_heads = 1,
+            .segment = [](int64_t place) { return place < 340 ? 1 + place / 150 : 0; }},
+           [](FlashCase& c) { c.mask.window = 100; }),
       With({.name = "soft_cap"}, [](FlashCase& c) { c.mask.soft_cap = 0.5; }),
-      {.name = "segments", .q = {2, 256, 2, 64}, .segment = Every(100)},
+      With(
+          {.name = "soft_cap_segments", .q = {1, 256, 1, 64}, .kv_heads = 1, .segment = Every(100)},
+          [](FlashCase& c) { c.mask.soft_cap = 0.5; }),
+      {.name = "segments", .q = {2, 256, 1, 64}, .kv_heads = 1, .segment = Every(100)},
       {.name = "segments_of_one", .q = {1, 128, 1, 64}, .kv_heads = 1, .segment = Every(1)},
       // As rows are packed: from 1, with padding.
       {.name = "segments_packed",
@@ -124,6 +133,9 @@ std::vector<KernelCase> FlashCases() {
       {.name = "columns_ragged", .q = {2, 130, 2, 128}, .kv_heads = 1, .segment = Every(50)},
       {.name = "planned", .q = {1, 520, 1, 64}, .kv_heads = 1, .blocks = {}},
       {.name = "bf16", .dtype = DType::kBF16},
+      {.name = "bf16_head_80", .q = {1, 136, 2, 80}, .kv_heads = 1, .dtype = DType::kBF16},
+      {.name = "bf16_head_96", .q = {1, 128, 2, 96}, .dtype = DType::kBF16},
+      {.name = "bf16_head_256", .q = {1, 136, 2, 256}, .kv_heads = 1, .dtype = DType::kBF16},
       {.name = "bf16_in_f32", .dtype = DType::kBF16, .chip = pallas::Chip::kV2},
   };
   std::vector<KernelCase> all;

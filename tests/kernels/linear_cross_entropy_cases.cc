@@ -14,6 +14,7 @@ struct CrossEntropyCase {
   double soft_cap = 0;
   int64_t ignored = 5;  // labels at multiples of it are ignored; 0: none
   double tolerance = 1e-5;
+  std::optional<pallas::Chip> chip = std::nullopt;  // unless compiled for another
 };
 
 KernelCase CaseOf(const CrossEntropyCase& c) {
@@ -33,7 +34,8 @@ KernelCase CaseOf(const CrossEntropyCase& c) {
                  {.shape = {c.head, {c.vocab, c.size}}},
                  {.shape = {DType::kS32, {c.tokens}}, .fill = label}},
       .trace =
-          [soft_cap = c.soft_cap](std::span<const Tensor> in, const KernelTarget& target) {
+          [soft_cap = c.soft_cap, chip = c.chip](std::span<const Tensor> in, KernelTarget target) {
+            if (!target.chip) target.chip = chip;
             const LinearCrossEntropyOptions options{.head_scale = in.size() > 3 ? in[3] : Tensor(),
                                                     .soft_cap = soft_cap,
                                                     .chunk = 64,
@@ -76,6 +78,20 @@ std::vector<KernelCase> LinearCrossEntropyCases() {
        .hidden = kBF16,
        .head = DType::kS8,
        .tolerance = 2e-2},
+      {.name = "bf16_in_f32",
+       .tokens = 130,
+       .vocab = 300,
+       .hidden = kBF16,
+       .head = kBF16,
+       .tolerance = 2e-2,
+       .chip = pallas::Chip::kV2},
+      {.name = "s8_head_in_f32",
+       .tokens = 128,
+       .vocab = 300,
+       .hidden = kBF16,
+       .head = DType::kS8,
+       .tolerance = 2e-2,
+       .chip = pallas::Chip::kV3},
   };
   std::vector<KernelCase> all;
   for (const CrossEntropyCase& c : cases) all.push_back(CaseOf(c));

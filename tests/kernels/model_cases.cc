@@ -98,14 +98,18 @@ void AddRows(const Model& m, Cases& cases) {
   };
   norm("rms_norm", rows);
   if (m.norms_heads) norm("rms_norm_heads", Active({1, kTokens, m.heads, m.head_dim}));
-  cases.push_back({.name = "add_rms_norm",
-                   .inputs = {rows, rows, {.shape = {kBF16, {m.size}}, .differentiate = true}},
-                   .trace = [offset = m.norm_offset](In in, const KernelTarget& target) {
-                     const AddRmsNormOutput out =
-                         AddRmsNorm(in[0], in[1], in[2], target,
-                                    {.weight_offset = offset, .weight_gradient = true});
-                     return std::vector{out.normalised, out.sum};
-                   }});
+  // LoRA freezes the weight.
+  for (const bool is_frozen : {true, false}) {
+    cases.push_back(
+        {.name = is_frozen ? "add_rms_norm" : "add_rms_norm_weight",
+         .inputs = {rows, rows, {.shape = {kBF16, {m.size}}, .differentiate = !is_frozen}},
+         .trace = [offset = m.norm_offset, is_frozen](In in, const KernelTarget& target) {
+           const AddRmsNormOutput out =
+               AddRmsNorm(in[0], in[1], in[2], target,
+                          {.weight_offset = offset, .weight_gradient = !is_frozen});
+           return std::vector{out.normalised, out.sum};
+         }});
+  }
 }
 
 void AddProducts(const Model& m, Cases& cases) {

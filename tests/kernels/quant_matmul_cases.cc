@@ -12,6 +12,7 @@ struct QuantCase {
   int64_t rows;
   DType dtype = DType::kF32;
   QuantMatMulOptions options = {.block_rows = 32, .block_out = 128, .block_contract = 128};
+  std::optional<pallas::Chip> chip = std::nullopt;  // unless compiled for another
 };
 
 double Uniform(std::mt19937& random, double low, double high) {
@@ -47,18 +48,19 @@ CaseInput InputFor(const quant::PackedPart& part, const Dims& dims) {
 
 KernelCase CaseOf(const QuantCase& c) {
   const quant::PackedFormat& format = *quant::FindPackedFormat(c.format);
-  KernelCase result{
-      .name = "quant_matmul_" + c.name,
-      .inputs = {{.shape = {c.dtype, c.x}, .differentiate = true}},
-      .trace =
-          [&format, options = c.options](std::span<const Tensor> in, const KernelTarget& target) {
-            std::vector<Tensor> parts;
-            for (size_t i = 0; i < format.parts.size(); ++i) {
-              parts.push_back(Convert(in[i + 1], format.parts[i].dtype));
-            }
-            return std::vector{QuantMatMul(in[0], format, parts, target, options)};
-          },
-      .tolerance = c.dtype == DType::kBF16 ? 2e-2 : 1e-5};
+  KernelCase result{.name = "quant_matmul_" + c.name,
+                    .inputs = {{.shape = {c.dtype, c.x}, .differentiate = true}},
+                    .trace =
+                        [&format, options = c.options, chip = c.chip](std::span<const Tensor> in,
+                                                                      KernelTarget target) {
+                          if (!target.chip) target.chip = chip;
+                          std::vector<Tensor> parts;
+                          for (size_t i = 0; i < format.parts.size(); ++i) {
+                            parts.push_back(Convert(in[i + 1], format.parts[i].dtype));
+                          }
+                          return std::vector{QuantMatMul(in[0], format, parts, target, options)};
+                        },
+                    .tolerance = c.dtype == DType::kBF16 ? 2e-2 : 1e-5};
   for (size_t i = 0; i < format.parts.size(); ++i) {
     const Dims dims = quant::PartDims(format, i, {c.rows, c.x.back()});
     result.inputs.push_back(InputFor(format.parts[i], dims));
@@ -73,9 +75,21 @@ std::vector<KernelCase> QuantMatMulCases() {
       {.name = "nf4", .format = "nf4", .x = {2, 24, 256}, .rows = 192},
       {.name = "nf4_whole", .format = "nf4", .x = {5, 576}, .rows = 64, .options = {}},
       {.name = "nf4_bf16", .format = "nf4", .x = {48, 256}, .rows = 256, .dtype = DType::kBF16},
+      {.name = "nf4_bf16_in_f32",
+       .format = "nf4",
+       .x = {40, 256},
+       .rows = 128,
+       .dtype = DType::kBF16,
+       .chip = pallas::Chip::kV2},
       {.name = "nf4_one_row", .format = "nf4", .x = {1, 64}, .rows = 128},
       {.name = "int8", .format = "int8", .x = {40, 256}, .rows = 200},
       {.name = "int8_bf16", .format = "int8", .x = {40, 256}, .rows = 256, .dtype = DType::kBF16},
+      {.name = "int8_bf16_in_f32",
+       .format = "int8",
+       .x = {40, 256},
+       .rows = 128,
+       .dtype = DType::kBF16,
+       .chip = pallas::Chip::kV3},
       {.name = "int4_g64", .format = "int4", .x = {40, 256}, .rows = 256},
       {.name = "int4_g32", .format = "int4_g32", .x = {3, 96}, .rows = 128},
       {.name = "int4_g128_bf16",
