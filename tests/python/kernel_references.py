@@ -46,6 +46,8 @@ def linear_cross_entropy(hidden, head, labels, scale=None, *, soft_cap=0.0):
         logits = soft_cap * jnp.tanh(logits / soft_cap)
     picked = jnp.take_along_axis(jax.nn.log_softmax(logits), jnp.maximum(labels, 0)[:, None], axis=1)
     return [jnp.where(labels >= 0, -picked[:, 0], 0)]
+
+
 def rms_norm(x, weight, *, eps=0.01, offset=0.0):
     wide = x.astype(F32)
     root = jnp.sqrt(jnp.mean(wide**2, axis=-1, keepdims=True) + eps)
@@ -86,6 +88,8 @@ def dropout(x, key, *, rate):
 def dropout_key(seed, stream):
     key = jax.random.fold_in(jax.random.wrap_key_data(seed.astype(jnp.uint32)), stream.astype(jnp.uint32))
     return [jax.random.key_data(key).astype(jnp.int32)]
+
+
 NF4 = jnp.array([-1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635,
                  -0.18477343022823334, -0.09105003625154495, 0.0, 0.07958029955625534, 0.16093020141124725,
                  0.24611230194568634, 0.33791524171829224, 0.44070982933044434, 0.5626170039176941,

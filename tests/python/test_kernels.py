@@ -8,12 +8,14 @@ import pathlib
 import re
 import subprocess
 import sys
+from collections import Counter
 
 import jax
 import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 import pytest
+from kernel_mutations import HARMLESS, MUTATIONS, STRUCTURAL, own_lines
 from kernel_references import REFERENCES
 from safetensors.numpy import load_file
 
@@ -107,12 +109,16 @@ def test_cases_equal_jax(folder, cases):
     assert not failures, "\n".join(failures)
 
 
+def operands_of(kernel, tensors):
+    return [tensors[f"in/{i}"].astype(eval_mosaic.DTYPES[eval_mosaic.parse_type(text)[1]])
+            for i, text in enumerate(kernel["operands"])]  # fmt: skip
+
+
 def evaluate(folder, file, change=lambda text: text):
     """What the text computes from the operands of the interpreted run, and that run's results."""
     kernel = eval_mosaic.read_kernel(folder / f"{file}.mlir")
     tensors = load_file(folder / f"{file}.safetensors")
-    operands = [tensors[f"in/{i}"].astype(eval_mosaic.DTYPES[eval_mosaic.parse_type(text)[1]])
-                for i, text in enumerate(kernel["operands"])]  # fmt: skip
+    operands = operands_of(kernel, tensors)
     got = eval_mosaic.run({**kernel, "text": change(kernel["text"])}, operands)
     return got, [tensors[f"out/{i}"] for i in range(len(got))]
 
@@ -137,52 +143,101 @@ def test_texts_equal_interpreted_kernels(folder, cases):
     assert not failures, "\n".join(failures)
 
 
-# Each is applied where it first fits, to the first case of every kernel.
-MUTATIONS = [
-    (r"arith\.subf", "arith.addf"),
-    (r"arith\.mulf", "arith.addf"),
-    (r"arith\.addf", "arith.subf"),
-    (r"arith\.divf", "arith.mulf"),
-    (r"math\.exp\b", "math.exp2"),
-    (r"math\.rsqrt", "math.sqrt"),
-    (r"kind<maximumf>", "kind<minimumf>"),
-    (r"kind<add>", "kind<maximumf>"),
-    (r"value = dense<([1-9])", r"value = dense<-\1"),
-    (r"arith\.addi", "arith.subi"),
-    (r"predicate = 0", "predicate = 1"),
-    (r"predicate = 2", "predicate = 4"),
-    (r"arith\.xori", "arith.ori"),
-    (r"iteration_bounds = array<i64: 1, ", "iteration_bounds = array<i64: 2, "),
-]
-# (kernel, pattern) that a kernel computes the same without, and why.
-HARMLESS = {
-    ("rotary", r"value = dense<([1-9])"): "a remainder has the sign of what is divided",
-}
+def visible_blocks(name, tensors, blocks):
+    """Which blocks of queries see which blocks of keys: bool [B, query blocks, key blocks]."""
+    length = tensors["in/0"].shape[1]
+    query, key = np.arange(length)[:, None], np.arange(length)[None, :]
+    visible = np.ones((tensors["in/0"].shape[0], length, length), bool)
+    if "all_keys" not in name:
+        visible &= key <= query
+    if "window" in name:
+        visible &= key > query - 100
+    if "in/3" in tensors:
+        segments = tensors["in/3"]
+        visible &= segments[:, :, None] == segments[:, None, :]
+    queries, keys = ([slice(i, i + size) for i in range(0, length, size)] for size in blocks)
+    return np.array([[[np.any(row[i, j]) for j in keys] for i in queries] for row in visible])
+
+
+def changes(sequence):
+    return sum(a != b for a, b in zip(sequence, [None, *sequence[:-1]]))
+
+
+@pytest.mark.parametrize("name", ["causal", "grouped", "window", "wide_keys", "wide_queries", "segments",
+                                  "segments_packed", "window_segments_grouped", "soft_cap_segments",
+                                  "columns_ragged"])
+def test_flash_fetches_what_is_visible_alone(folder, cases, name):
+    """Blocks of keys on their way past queries, and of queries past keys: as many as the mask shows."""
+    (case,) = [case for case in cases if case["name"] == f"flash_{name}"]
+    tensors = load_file(folder / f"{case['name']}.safetensors")
+    batch, _, heads, _ = tensors["in/0"].shape
+    kv_heads = tensors["in/1"].shape[2]
+    group = heads // kv_heads
+    for kernel in case["kernels"]:
+        if kernel["name"] == "flash_attention_rows":
+            continue
+        text = eval_mosaic.read_kernel(folder / f"{kernel['file']}.mlir")
+        saved = load_file(folder / f"{kernel['file']}.safetensors")
+        operands = operands_of(text, saved)
+        bounds = re.findall(r"window_bounds = (array<[^>]*>)", text["text"])
+        visible = visible_blocks(name, tensors, [eval_mosaic.int_list(entry)[-2] for entry in bounds[:2]])
+        queries, keys = visible.shape[1:]
+        if kernel["name"] == "flash_attention_dkv":
+            passing = [(b, kv * group + g, i) for b in range(batch) for kv in range(kv_heads) for j in range(keys)
+                       for g in range(group) for i in range(queries) if visible[b, i, j]]
+            operand = 0
+        else:
+            passing = [(b, head // group, j) for b in range(batch) for head in range(heads)
+                       for i in range(queries) for j in range(keys) if visible[b, i, j]]
+            operand = 1
+        prefetched = 1 if "in/3" in tensors else 0
+        got = eval_mosaic.fetches(text, operands)[prefetched + operand]
+        assert got == changes(passing), kernel["file"]
+        assert name in ("grouped",) or got < batch * heads * queries * keys, "the mask excludes no block"
+
+
+def variants(folder, cases):
+    """The first case of every kernel with its own set of ops, apart from casts: file, case, text, and the
+    numbers of the lines that the kernel's first variant does not have."""
+    found, plain = {}, {}
+    for case in cases:
+        for kernel in case["kernels"]:
+            text = (folder / f"{kernel['file']}.mlir").read_text()
+            ops = set(re.findall(r'"stable_mosaic\.([\w.]+)"', text)) - {"arith.extf", "arith.truncf"}
+            if (kernel["name"], frozenset(ops)) in found:
+                continue
+            lines = [re.sub(r"%\w+|\d+", "", line) for line in text.splitlines()]
+            base = plain.setdefault(kernel["name"], lines)
+            places = range(len(lines)) if base is lines else own_lines(base, lines)
+            found[kernel["name"], frozenset(ops)] = (kernel["file"], case, text, places)
+    return list(found.values())
 
 
 def test_mutations_are_noticed(folder, cases):
-    first = {}
-    for case in cases:
-        for kernel in case["kernels"]:
-            first.setdefault(kernel["name"], (kernel["file"], case))
     failures = []
-    for name, (file, case) in sorted(first.items()):
-        applied = 0
-        for pattern, replacement in MUTATIONS:
-            text = (folder / f"{file}.mlir").read_text()
-            if not re.search(pattern, text) or (name, pattern) in HARMLESS:
+    by_value, by_error = Counter(), Counter()
+    for file, case, text, places in variants(folder, cases):
+        values = 0
+        for mutation, change in MUTATIONS.items():
+            mutated = change(text, places)
+            if (file, mutation) in HARMLESS or mutated in (None, text):
                 continue
-            applied += 1
-            change = lambda text: re.sub(pattern, replacement, text, count=1)
             try:
-                wrong = compare(folder, case, *evaluate(folder, file, change))
+                wrong = compare(folder, case, *evaluate(folder, file, lambda _: mutated))
             except (IndexError, ValueError, eval_mosaic.ir.MLIRError):
+                by_error[mutation] += 1
                 continue
+            values += 1
+            by_value[mutation] += 1
             if wrong is None:
-                failures.append(f"{file}: {pattern} -> {replacement}")
-        if applied < 3:
-            failures.append(f"{file}: only {applied} mutations fit, expected at least 3")
-    assert not failures, "\n".join(failures)
+                changed = [line.strip() for line in mutated.splitlines() if line not in text]
+                failures.append(f"{file}: {mutation}: {changed}")
+        if len(places) == len(text.splitlines()) and values < 3:
+            failures.append(f"{file}: {values} mutations change numbers, expected at least 3")
+    unseen = [m for m in MUTATIONS if not (by_error if m in STRUCTURAL else by_value)[m]]
+    assert not failures and not unseen, "\n".join([*failures, f"not noticed in any kernel: {unseen}"])
+    # An error of the evaluator tells less than a wrong number.
+    assert by_value.total() > 3 * by_error.total(), (by_value, by_error)
 
 
 def test_texts_are_golden(folder):

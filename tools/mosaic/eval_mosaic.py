@@ -2,7 +2,7 @@
 """Evaluates the text of a Mosaic kernel in NumPy, without a TPU and apart from the engine's own IR.
 
     eval_mosaic.py FILE.mlir [--dma late] [--seed N]    runs it on random inputs, prints checksums
-    read_kernel(path), run(kernel, operands)            as a library
+    read_kernel(path), run(kernel, operands), fetches(kernel, operands)     as a library
 
 Files are those that `pallas_dump write` makes: comment lines with operand and result types and
 aliases, then the text (versioned or plain), which jaxlib's parser and verifier read.
@@ -183,12 +183,18 @@ class Evaluator:
 
     def run(self, operands, results, aliases):
         with self.context, np.errstate(all="ignore"):
-            return GridRun(self, operands, results, aliases).run()
+            grid = GridRun(self, operands, results, aliases)
+            return grid.run(), grid.fetches
 
 
 def run(kernel, operands, dma="early"):
     """Runs a kernel that read_kernel returned on NumPy arrays; returns its results."""
-    return Evaluator(kernel["text"], dma).run(operands, kernel["results"], kernel["aliases"])
+    return Evaluator(kernel["text"], dma).run(operands, kernel["results"], kernel["aliases"])[0]
+
+
+def fetches(kernel, operands):
+    """How many blocks of each operand a run copies into VMEM; 0 of those without a window."""
+    return Evaluator(kernel["text"]).run(operands, kernel["results"], kernel["aliases"])[1]
 
 
 def random_operands(kernel, rng, below=4):

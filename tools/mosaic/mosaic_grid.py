@@ -45,6 +45,7 @@ class GridRun:
                     transform = ir.FlatSymbolRefAttr(entry["transform_indices"]).value
                     self.windows[i] = (transform, int_list(entry["window_bounds"]))
         self.index = [None] * len(self.arrays)
+        self.fetches = [0] * len(operands)
         self.block = [None] * len(self.arrays)
 
     def clip(self, i):
@@ -73,6 +74,7 @@ class GridRun:
         place, inner = self.clip(i)
         if i < self.first_output:
             block[inner] = self.arrays[i][place]
+            self.fetches[i] += 1
         self.block[i] = Ref(block.reshape(shape))
 
     def run(self):
