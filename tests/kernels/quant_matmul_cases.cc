@@ -82,6 +82,7 @@ std::vector<KernelCase> QuantMatMulCases() {
        .dtype = DType::kBF16,
        .chip = pallas::Chip::kV2},
       {.name = "nf4_one_row", .format = "nf4", .x = {1, 64}, .rows = 128},
+      {.name = "plain_nf4", .format = "nf4_plain", .x = {40, 256}, .rows = 128},
       {.name = "int8", .format = "int8", .x = {40, 256}, .rows = 200},
       {.name = "int8_bf16", .format = "int8", .x = {40, 256}, .rows = 256, .dtype = DType::kBF16},
       {.name = "int8_bf16_in_f32",

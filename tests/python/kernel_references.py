@@ -151,7 +151,7 @@ def quant_matmul(x, codes, *scales, table=None, zero=0, group=64, scale_type=jnp
         pairs = codes.reshape(-1, 1, half, rows)
         codes = jnp.concatenate([pairs & 15, pairs >> 4], axis=1).reshape(-1, rows)
     values = codes.astype(F32) - (zero or 0) if table is None else table[codes]
-    if table is not None:
+    if table is not None and len(scales) > 1:
         quantised = jnp.asarray(dynamic_map(), F32)[jnp.asarray(scales[0]).astype(jnp.int32)] * scales[1][:, None]
         groups = codes.shape[0] // group
         scale = (quantised.reshape(-1)[: rows * groups] + scales[2]).reshape(rows, groups).T
@@ -197,6 +197,7 @@ REFERENCES = {
     "flash_soft_cap": functools.partial(attention, soft_cap=0.5),
     "glu_silu": gated,
     "quant_matmul_nf4": functools.partial(quant_matmul, table=NF4),
+    "quant_matmul_plain_nf4": functools.partial(quant_matmul, table=NF4, scale_type=F32),
     "quant_matmul_int8": functools.partial(quant_matmul, group=0),
     "quant_matmul_int4_g64": functools.partial(quant_matmul, zero=8),
     "quant_matmul_int4_g32": functools.partial(quant_matmul, zero=8, group=32),
