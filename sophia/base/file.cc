@@ -151,12 +151,13 @@ void RemoveTemporariesOnSignals() {
 
 AtomicFile::AtomicFile(const fs::path& path)
     : path_(FileToReplace(path)),
-      temporary_(path_.string() + fmt::format(".{}.tmp", getpid())),
-      stream_(temporary_, std::ios::binary | std::ios::trunc) {
+      temporary_(path_.string() + fmt::format(".{}.tmp", getpid())) {
+  Register(temporary_.c_str());  // first: a signal may come as soon as the file is there
+  stream_.open(temporary_, std::ios::binary | std::ios::trunc);
   if (!stream_) {
+    Unregister(temporary_.c_str());
     Fail(path_.string(), "expected a writable place, got: {}", std::strerror(errno));
   }
-  Register(temporary_.c_str());
 }
 
 AtomicFile::~AtomicFile() {
