@@ -102,6 +102,10 @@ constexpr auto kOptions = std::to_array<OptionSpec>({
     {kTraining, kLora, "use_rslora", "", kFlag, "", "false", "scale by alpha / sqrt(rank)"},
     {kTraining, kLora, "use_dora", "", kFlag, "", "false",
      "DoRA: train the magnitudes of the weights' rows beside their directions"},
+    {kTraining, kLora, "init_lora_weights", "", kTextOrFlag, "NAME", "true",
+     "true: A at random and B zero; pissa, pissa_niter_N: begin with the principal part of the "
+     "weights, by an SVD to convergence or N "
+     "iterations, and train it; the adapter is saved as one of twice the rank for the base itself"},
     {kTraining, kLora, "lora_rank_pattern", "rank_pattern", kTextOrList, "NAME=N[,NAME=N]", "",
      "rank of modules by the end of their path, a name or regular expression; the first that "
      "matches counts"},

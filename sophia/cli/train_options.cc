@@ -82,8 +82,8 @@ void CheckAgainstAdapter(const Values& values, const lora::LoraConfig& adapter) 
   check("lora_r", static_cast<double>(adapter.rank));
   check("lora_alpha", adapter.alpha);
   check("lora_dropout", adapter.dropout);
-  for (const char* key : {"lora_target_modules", "use_rslora", "use_dora", "lora_rank_pattern",
-                          "lora_alpha_pattern"}) {
+  for (const char* key : {"lora_target_modules", "use_rslora", "use_dora", "init_lora_weights",
+                          "lora_rank_pattern", "lora_alpha_pattern"}) {
     if (values.Has(key)) {
       throw UsageError(fmt::format("expected --{} or --init-adapter, got both", Dashed(key)));
     }
@@ -160,6 +160,11 @@ train::TrainOptions TrainOptionsFrom(const Values& values) {
                   .use_dora = values.Flag("use_dora"),
                   .rank_pattern = PatternsFrom<int64_t>(values, "lora_rank_pattern"),
                   .alpha_pattern = PatternsFrom<double>(values, "lora_alpha_pattern")};
+  try {
+    options.lora.SetInit(values.Text("init_lora_weights"));
+  } catch (const Error& error) {
+    throw UsageError(fmt::format("--init-lora-weights: {}", error.what()));
+  }
   SetOptimizer(values, options);
   options.learning_rate = values.Number("learning_rate");
   options.loraplus_lr_ratio = values.Number("loraplus_lr_ratio");

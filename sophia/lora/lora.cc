@@ -1,6 +1,7 @@
 #include "sophia/lora/lora.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <set>
 
@@ -28,6 +29,29 @@ std::string TargetsText(const Targets& targets) {
   return names != nullptr ? Join(*names, ", ") : std::get<std::string>(targets);
 }
 
+std::string LoraConfig::InitName() const {
+  if (init == LoraInit::kDefault) return "true";
+  return pissa_iterations == 0 ? "pissa" : fmt::format("pissa_niter_{}", pissa_iterations);
+}
+
+void LoraConfig::SetInit(std::string_view name) {
+  constexpr std::string_view kIterations = "pissa_niter_";
+  init = name == "true" ? LoraInit::kDefault : LoraInit::kPissa;
+  pissa_iterations = 0;
+  if (name == "true" || name == "pissa") return;
+  const std::string_view number =
+      name.starts_with(kIterations) ? name.substr(kIterations.size()) : "";
+  const auto [stop, error] =
+      std::from_chars(number.data(), number.data() + number.size(), pissa_iterations);
+  const bool is_number =
+      !number.empty() && error == std::errc() && stop == number.data() + number.size();
+  if (!is_number || pissa_iterations < 1 || pissa_iterations > 1000) {
+    Fail("init_lora_weights",
+         "expected true, pissa or pissa_niter_N with N from 1 to 1000, got '{}'{}", name,
+         DidYouMean(std::string(name), {"true", "pissa", "pissa_niter_16"}));
+  }
+}
+
 double LoraConfig::scale() const {
   const auto r = static_cast<double>(rank);
   return rs_lora ? alpha / std::sqrt(r) : alpha / r;
@@ -36,6 +60,9 @@ double LoraConfig::scale() const {
 void LoraConfig::Check(std::string_view where) const {
   if (rank < 1) Fail(where, "expected a LoRA rank of at least 1, got {}", rank);
   if (!(alpha > 0)) Fail(where, "expected a LoRA alpha above 0, got {}", alpha);
+  if (init == LoraInit::kPissa && use_dora) {
+    Fail(where, "expected PiSSA or DoRA, got both");
+  }
   for (const auto& [pattern, own] : rank_pattern) {
     if (own < 1) Fail(where, "expected a LoRA rank of at least 1 for '{}', got {}", pattern, own);
   }

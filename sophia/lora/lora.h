@@ -36,6 +36,9 @@ std::string PatternsText(const std::vector<std::pair<std::string, T>>& patterns,
   return text;
 }
 
+// How A and B begin: as PEFT's init_lora_weights true, or its pissa and pissa_niter_N.
+enum class LoraInit : uint8_t { kDefault, kPissa };
+
 // Low-rank adaptation (https://arxiv.org/abs/2106.09685): y + scale · B·A·x.
 struct LoraConfig {
   int64_t rank = 8;
@@ -46,10 +49,17 @@ struct LoraConfig {
   // Weight-decomposed adaptation (DoRA, https://arxiv.org/abs/2402.09353): the rows of W +
   // scale·B·A are scaled to trained magnitudes.
   bool use_dora = false;
+  LoraInit init = LoraInit::kDefault;
+  int64_t pissa_iterations = 0;  // of pissa_niter_N; 0: see SetPrincipalFactors
   // Ranks and alphas of some modules, as PEFT's rank_pattern and alpha_pattern: the first regular
   // expression of Python that matches a module's whole path, or its end after a dot.
   std::vector<std::pair<std::string, int64_t>> rank_pattern = {};
   std::vector<std::pair<std::string, double>> alpha_pattern = {};
+
+  // "true", "pissa" or "pissa_niter_4".
+  std::string InitName() const;
+  // Throws Error naming the option for another name.
+  void SetInit(std::string_view name);
 
   // Of modules that no pattern matches.
   double scale() const;

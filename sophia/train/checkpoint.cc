@@ -8,7 +8,6 @@
 #include "sophia/base/sha256.h"
 #include "sophia/base/strings.h"
 #include "sophia/io/safetensors.h"
-#include "sophia/lora/peft.h"
 
 namespace sophia::train {
 namespace fs = std::filesystem;
@@ -58,21 +57,6 @@ std::vector<std::string> Differences(const Json& now, const Json& saved) {
     differences.push_back(fmt::format("{} {} (saved: {})", key, Text(now, key), Text(saved, key)));
   }
   return differences;
-}
-
-std::vector<pjrt::Buffer> LoadOptimizer(const fs::path& path, const std::vector<optim::Slot>& slots,
-                                        const pjrt::Device& device) {
-  const io::SafetensorsFile file(path);
-  std::vector<pjrt::Buffer> buffers;
-  for (const optim::Slot& slot : slots) {
-    const io::TensorInfo& info = file.Get(slot.name);
-    if (info.shape != slot.shape) {
-      Fail(path.string(), "expected '{}' as {}, got {}", slot.name, ToString(slot.shape),
-           ToString(info.shape));
-    }
-    buffers.push_back(pjrt::Buffer::FromHost(device, slot.shape, file.Stored(slot.name)));
-  }
-  return buffers;
 }
 
 }  // namespace
@@ -148,12 +132,19 @@ MemoryPolicy Checkpoint::policy() const {
   return MemoryPolicy::FromText(Require<std::string>(identity_.options, "policy", where));
 }
 
-void Checkpoint::Load(const std::vector<nn::ParamSpec>& specs,
-                      const std::vector<optim::Slot>& slots, const pjrt::Device& device,
-                      std::vector<pjrt::Buffer>& parameters,
-                      std::vector<pjrt::Buffer>& state) const {
-  lora::LoadAdapter(folder_, specs, device, parameters);
-  state = LoadOptimizer(folder_ / kOptimizerFile, slots, device);
+std::vector<pjrt::Buffer> Checkpoint::LoadOptimizer(const std::vector<optim::Slot>& slots,
+                                                    const pjrt::Device& device) const {
+  const io::SafetensorsFile file(folder_ / kOptimizerFile);
+  std::vector<pjrt::Buffer> buffers;
+  for (const optim::Slot& slot : slots) {
+    const io::TensorInfo& info = file.Get(slot.name);
+    if (info.shape != slot.shape) {
+      Fail(file.path().string(), "expected '{}' as {}, got {}", slot.name, ToString(slot.shape),
+           ToString(info.shape));
+    }
+    buffers.push_back(pjrt::Buffer::FromHost(device, slot.shape, file.Stored(slot.name)));
+  }
+  return buffers;
 }
 
 CheckpointFolder CheckpointAt(const fs::path& out, int64_t step) {

@@ -69,11 +69,9 @@ class Checkpoint {
   // What the run's layers keep.
   MemoryPolicy policy() const;
 
-  // Replaces the trainable parameters and the optimiser's state by the saved ones. Throws Error
-  // when names or shapes are others.
-  void Load(const std::vector<nn::ParamSpec>& specs, const std::vector<optim::Slot>& slots,
-            const pjrt::Device& device, std::vector<pjrt::Buffer>& parameters,
-            std::vector<pjrt::Buffer>& state) const;
+  // The optimiser's state. Throws Error when names or shapes are others.
+  std::vector<pjrt::Buffer> LoadOptimizer(const std::vector<optim::Slot>& slots,
+                                          const pjrt::Device& device) const;
 
  private:
   std::filesystem::path folder_;

@@ -159,8 +159,7 @@ fs::path WriteCheckpoint(const TrainingRun& run, const OutputOptions& output,
                          const Snapshot& snapshot) {
   const RunState& state = snapshot.state;
   const PartialFolder folder(TemporaryPath(output.folder, state.step));
-  lora::SaveAdapter(folder.path(), run.lora_config(), run.specs(), state.trainable,
-                    run.options().model.string());
+  run.SaveAdapter(folder.path(), state.trainable);
   WriteOptimizer(folder.path() / kOptimizerFile, run.slots(), state.optimizer);
   const auto write_json = [&](std::string_view name, const Json& json) {
     WriteFile(folder.path() / name, Dump(json, 2) + "\n");

@@ -110,6 +110,7 @@ Json TrainOptions::ToJson() const {
                {"shuffle", shuffle},
                {"seed", seed},
                {"policy", policy ? policy->ToString() : std::string(kAutoPolicy)}};
+  if (lora.init == lora::LoraInit::kPissa) json["init_lora_weights"] = lora.InitName();
   if (lora.use_dora) json["use_dora"] = true;
   if (!lora.rank_pattern.empty()) {
     json["lora_rank_pattern"] = lora::PatternsText(lora.rank_pattern, ",");

@@ -8,6 +8,7 @@
 #include "sophia/base/stopwatch.h"
 #include "sophia/lora/magnitudes.h"
 #include "sophia/lora/peft.h"
+#include "sophia/lora/pissa.h"
 #include "sophia/models/kernel_choice.h"
 #include "sophia/models/weights.h"
 #include "sophia/pallas/work_estimate.h"
@@ -147,14 +148,11 @@ void TrainingRun::LoadWeights(const Checkpoint* checkpoint) {
   const Clock::time_point start = Clock::now();
   const pjrt::Device device = environment_.device();
   parameters_ = models::LoadParameters(files_, plan_->specs(), device, options_.seed);
+  BeginAdapter(checkpoint);
   if (checkpoint != nullptr) {
-    checkpoint->Load(plan_->specs(), slots_, device, parameters_, state_);
+    LoadAdapter(checkpoint->folder());
+    state_ = checkpoint->LoadOptimizer(slots_, device);
   } else {
-    if (options_.init_adapter.empty()) {
-      lora::SetMagnitudes(*environment_.client, device, plan_->specs(), parameters_);
-    } else {
-      lora::LoadAdapter(options_.init_adapter, plan_->specs(), device, parameters_);
-    }
     for (const optim::Slot& slot : slots_) {
       state_.push_back(pjrt::Buffer::FromHost(device, slot.shape, optim::InitialBytes(slot)));
     }
@@ -168,6 +166,26 @@ void TrainingRun::LoadWeights(const Checkpoint* checkpoint) {
                                               std::vector<float>(numbers.begin(), numbers.end())));
   malloc_trim(0);
   load_seconds_ = SecondsSince(start);
+}
+
+void TrainingRun::BeginAdapter(const Checkpoint* checkpoint) {
+  const std::vector<nn::ParamSpec>& specs = plan_->specs();
+  if (options_.lora.init == lora::LoraInit::kPissa) {
+    if (checkpoint != nullptr) {
+      lora::LoadPissa(checkpoint->folder(), lora::PissaPart::kInitial, specs, parameters_);
+    } else {
+      lora::SetPrincipalFactors(options_.lora, specs, options_.seed, parameters_);
+    }
+    initial_ = ToHost(Trainable(specs, parameters_));
+    lora::SubtractFactors(options_.lora, specs, parameters_);
+    return;
+  }
+  if (checkpoint != nullptr) return;
+  if (options_.init_adapter.empty()) {
+    lora::SetMagnitudes(*environment_.client, environment_.device(), specs, parameters_);
+  } else {
+    LoadAdapter(options_.init_adapter);
+  }
 }
 
 StepMetrics TrainingRun::Step(const Batch& batch) {
@@ -220,7 +238,11 @@ EvaluationResult TrainingRun::Evaluate() {
 }
 
 void TrainingRun::LoadAdapter(const std::filesystem::path& folder) {
-  lora::LoadAdapter(folder, plan_->specs(), environment_.device(), parameters_);
+  if (options_.lora.init == lora::LoraInit::kPissa) {
+    lora::LoadPissa(folder, lora::PissaPart::kTrained, plan_->specs(), parameters_);
+  } else {
+    lora::LoadAdapter(folder, plan_->specs(), environment_.device(), parameters_);
+  }
 }
 
 RunState TrainingRun::State() const {
@@ -237,8 +259,17 @@ RunState TrainingRun::State() const {
 }
 
 void TrainingRun::SaveAdapter(const std::filesystem::path& folder) const {
-  lora::SaveAdapter(folder, options_.lora, plan_->specs(),
-                    ToHost(Trainable(plan_->specs(), parameters_)), options_.model.string());
+  SaveAdapter(folder, ToHost(Trainable(plan_->specs(), parameters_)));
+}
+
+void TrainingRun::SaveAdapter(const std::filesystem::path& folder,
+                              const HostArrays& trainable) const {
+  const std::string model = options_.model.string();
+  if (options_.lora.init == lora::LoraInit::kPissa) {
+    lora::SavePissa(folder, options_.lora, plan_->specs(), trainable, initial_, model);
+  } else {
+    lora::SaveAdapter(folder, options_.lora, plan_->specs(), trainable, model);
+  }
 }
 
 }  // namespace sophia::train

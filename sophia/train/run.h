@@ -50,7 +50,6 @@ class TrainingRun {
   const TrainingData& data() const { return data_; }
   const BatchShape& shape() const { return data_.shape; }
   const Program& program() const { return *program_; }
-  const lora::LoraConfig& lora_config() const { return options_.lora; }
   const std::vector<nn::ParamSpec>& specs() const { return plan_->specs(); }
   const std::vector<pjrt::Buffer>& parameters() const { return parameters_; }
   pjrt::Device device() const { return environment_.device(); }
@@ -71,6 +70,8 @@ class TrainingRun {
   // Replaces the adapter by a folder's.
   void LoadAdapter(const std::filesystem::path& folder);
   void SaveAdapter(const std::filesystem::path& folder) const;
+  // The same of a state of this run.
+  void SaveAdapter(const std::filesystem::path& folder, const HostArrays& trainable) const;
 
  private:
   void Compile();
@@ -80,6 +81,8 @@ class TrainingRun {
   // Whether the step fits, as far as the environment knows.
   bool CompileWith(const MemoryPolicy& policy);
   void LoadWeights(const Checkpoint* checkpoint);
+  // The first values of adapter and magnitudes, and what PiSSA makes of the base weights.
+  void BeginAdapter(const Checkpoint* checkpoint);
 
   TrainOptions options_;
   TrainEnvironment environment_;
@@ -97,6 +100,7 @@ class TrainingRun {
   std::vector<pjrt::Buffer> parameters_;
   std::vector<pjrt::Buffer> state_;      // optimiser state, then the step
   std::vector<pjrt::Buffer> constants_;  // seed and the schedule's numbers
+  HostArrays initial_;                   // PiSSA's first factors
   double load_seconds_ = 0;
   double flops_per_step_ = 0;
 };

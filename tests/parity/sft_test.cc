@@ -22,7 +22,9 @@ TrainOptions OptionsOf(const Json& run) {
   const Json& given = run["options"];
   TrainOptions options;
   options.model = kFixtures / run["base"].get<std::string>();
-  options.init_adapter = kFixtures / run["init_adapter"].get<std::string>();
+  if (run.contains("init_adapter")) {
+    options.init_adapter = kFixtures / run["init_adapter"].get<std::string>();
+  }
   options.data = {kFixtures / run["data"].get<std::string>()};
   options.dtype = DType::kF32;
   options.packing = false;
@@ -99,6 +101,19 @@ std::vector<Json> Runs(const char* file = "sft/runs.json") {
   std::vector<Json> runs;
   for (const Json& run : ReadJson(kFixtures / file)) runs.push_back(run);
   return runs;
+}
+
+TEST(PissaTest, StepsAreThoseOfPeft) {
+  const Json run = ReadJson(kFixtures / "sft/pissa.json");
+  TrainOptions options = OptionsOf(run);
+  const Json& lora = run["lora"];
+  options.lora = {.rank = lora["r"],
+                  .alpha = lora["lora_alpha"],
+                  .targets = lora["target_modules"].get<std::vector<std::string>>()};
+  options.lora.SetInit(lora["init_lora_weights"].get<std::string>());
+  TrainingRun ours(options, CpuEnvironment());
+  ASSERT_EQ(ours.total_steps(), static_cast<int64_t>(run["steps"].size()));
+  ExpectSteps(ours, run["steps"]);
 }
 
 TEST(InterpretedKernelsTest, MatchTorchAndPeft) {

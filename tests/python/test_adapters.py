@@ -5,7 +5,7 @@ import json
 import gguf
 import numpy as np
 import pytest
-from cli_support import FIXTURES, GQA, complaint, output, training
+from cli_support import FIXTURES, GQA, ROWS, complaint, output, training
 from safetensors.numpy import load_file
 
 
@@ -97,6 +97,79 @@ def test_dora_is_merged_and_resumed(tmp_path):
     assert "expected an adapter without magnitudes (DoRA)" in line
 
 
+def halves(adapter, module):
+    """Trained and first factors of a converted PiSSA adapter, each (A, B)."""
+    a, b = (adapter[f"base_model.model.{module}.lora_{x}.weight"].astype(np.float64) for x in "AB")
+    rank = len(a) // 2
+    return (a[:rank], b[:, :rank]), (a[rank:], -b[:, rank:])
+
+
+@pytest.mark.parametrize(("init", "bound"), [("pissa", 1e-3), ("pissa_niter_8", 1e-2)])
+def test_pissa_begins_with_the_principal_part(tmp_path, init, bound):
+    """Against NumPy's SVD; 12 and 10 more values of 48 leave the iteration something to do."""
+    out = tmp_path / "out"
+    output(*training(out, optim="sgd", **{"learning-rate": 0, "lora-r": 12, "lora-alpha": 6, "init-lora-weights": init,
+                                          "lora-rank-pattern": "0.mlp.down_proj=5"}))
+    adapter, weights = load_file(out / "adapter_model.safetensors"), load_file(GQA / "model.safetensors")
+    for layer, name in ((0, "mlp.down_proj"), (1, "mlp.down_proj"), (1, "self_attn.q_proj"), (0, "self_attn.k_proj")):
+        module = f"model.layers.{layer}.{name}"
+        trained, first = halves(adapter, module)
+        for one, other in zip(trained, first, strict=True):
+            np.testing.assert_array_equal(one, other)
+        a, b = first
+        rank = 5 if (layer, name) == (0, "mlp.down_proj") else 12
+        assert a.shape[0] == b.shape[1] == rank
+        u, s, vh = np.linalg.svd(weights[f"{module}.weight"].astype(np.float64))
+        principal = (u[:, :rank] * s[:rank]) @ vh[:rank]
+        error = np.linalg.norm(6 / rank * b @ a - principal) / np.linalg.norm(principal)
+        assert error < bound, module
+        # Both factors have the roots of the singular values.
+        np.testing.assert_allclose(np.linalg.norm(a, axis=1) ** 2 * 6 / rank, s[:rank], rtol=max(bound, 1e-4))
+        np.testing.assert_allclose(np.linalg.norm(b, axis=0) ** 2 * 6 / rank, s[:rank], rtol=max(bound, 1e-4))
+    config = json.loads((out / "adapter_config.json").read_text())
+    assert (config["r"], config["lora_alpha"], config["init_lora_weights"]) == (24, 12.0, True)
+    assert config["rank_pattern"] == {"0.mlp.down_proj": 10}
+    # The residual and the factors are the base model.
+    plain = tmp_path / "plain"
+    output(*training(plain, optim="sgd", **{"learning-rate": 0}))
+    losses = [[json.loads(line)["loss"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
+              for folder in (out, plain)]
+    assert np.allclose(*losses, rtol=1e-5)
+
+
+@pytest.mark.parametrize("rslora", ["--use-rslora", "--no-use-rslora"])
+def test_pissa_is_resumed_and_becomes_an_adapter_of_the_base(tmp_path, rslora):
+    """What the run says of its last state, the saved adapter gives on the base itself."""
+    options = {"lora-r": 4, "learning-rate": 0.01, "lr-scheduler-type": "constant", "save-steps": 2,
+               "save-strategy": "steps", "max-steps": 4, "init-lora-weights": "pissa", "eval-data": ROWS}
+    text = output(*training(tmp_path / "whole", **options), rslora)
+    assert "4 steps" in text
+    output(*training(tmp_path / "half", **options, **{
+        "resume-from-checkpoint": tmp_path / "whole" / "checkpoint-2"}), rslora)
+    assert (tmp_path / "whole" / "adapter_model.safetensors").read_bytes() == (
+        tmp_path / "half" / "adapter_model.safetensors").read_bytes()
+    rows = [json.loads(line) for line in (tmp_path / "whole" / "metrics.jsonl").read_text().splitlines()]
+    loss = [row["eval_loss"] for row in rows if "eval_loss" in row][-1]
+    assert loss < rows[0]["loss"] - 0.05
+    result = json.loads(output("eval", "--model", GQA, "--adapter", tmp_path / "whole", "--data", ROWS,
+                               "--dtype", "f32", "--json"))
+    assert find(result, "loss") == pytest.approx(loss, rel=1e-5)
+    record = json.loads((tmp_path / "whole" / "run.json").read_text())
+    assert "moved" not in json.dumps(record) or not find(record, "moved")
+
+
+def find(value, key):
+    """The first member of that name, at any depth."""
+    if isinstance(value, dict):
+        if key in value:
+            return value[key]
+        value = list(value.values())
+    for one in value if isinstance(value, list) else []:
+        if (found := find(one, key)) is not None:
+            return found
+    return None
+
+
 @pytest.mark.parametrize("storage", ["hf", "gguf"])
 def test_patterns_are_merged_and_exported(tmp_path, storage):
     output(*training(tmp_path / "adapter", **PATTERNS, **{"learning-rate": 0.1}))
@@ -133,6 +206,11 @@ def test_patterns_are_merged_and_exported(tmp_path, storage):
     ({"lora-rank-pattern": "q_prj=4"}, 1, "[lora] expected 'q_prj' to match the end of a target module's path"),
     ({"lora-rank-pattern": "(q_proj=4"}, 1, "[rank_pattern] "),
     ({"loraplus-lr-ratio": 0}, 2, "--loraplus-lr-ratio: expected a number above 0, got 0"),
+    ({"init-lora-weights": "pisa"}, 2, "expected true, pissa or pissa_niter_N with N from 1 to 1000, got 'pisa' (did "
+                                       "you mean 'pissa'?)"),
+    ({"init-lora-weights": "pissa_niter_0"}, 2, "got 'pissa_niter_0'"),
+    ({"init-lora-weights": "pissa", "quant": "int8"}, 1, "expected weights that are not packed (--quant none)"),
+    ({"init-lora-weights": "pissa", "lora-r": 49}, 1, "[lora_r] expected a rank of at most"),
     ({"optim": "muon", "lora-rank-pattern": "0.self_attn.q_proj=4"}, 1,
      "[optim] expected one rank in all layers for muon"),
     ({"init-adapter": FIXTURES / "sft" / "adapters" / "qv", "lora-rank-pattern": "q_proj=4"}, 2,

@@ -34,6 +34,7 @@ NEW = {
     "dora": ("llama/attention_bias", ["--lora-r", 4, "--use-dora"]),
     "dora_dropout": ("llama/attention_bias", ["--lora-r", 4, "--use-dora", "--lora-dropout", 0.2,
                                               "--target-modules", r".*\.1\..*_proj"]),
+    "pissa": ("llama/gqa", ["--lora-r", 4, "--init-lora-weights", "pissa"]),
     "patterns": ("llama/gqa", ["--lora-rank-pattern", r"[kv]_proj=3,layers\.(0|[2-9])\.mlp\..*=9",
                                "--lora-alpha-pattern", "1.self_attn.k_proj=7", "--loraplus-lr-ratio", 4]),
     "regex": ("llama/attention_bias", ["--lora-r", 3, "--lora-dropout", 0.1,

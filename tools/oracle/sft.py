@@ -5,6 +5,7 @@
     sft/adapters/NAME/         adapters with random B, in PEFT's format
     sft/adapters/NAME/logits.safetensors   `logits` f32 [B, S, V] of base + adapter over `ids` of llama/gqa
     sft/runs.json              runs: hyper-parameters under TRL's names and what every step gave
+    sft/pissa.json             a run from peft's PiSSA initialisation, with its LoraConfig as `lora`
     sft/runs/NAME/adapter_model.safetensors   the adapter after the last step
 
 A step's loss is the mean over all its trained tokens, that is over every label but -100 at positions
@@ -207,11 +208,15 @@ def training_arguments(options, scratch):
 
 
 def train(adapter, options, rows, base=None):
-    """Returns what each step gave, and the model: an adapter on a loaded model, by default of BASE."""
+    """As train_model, of an adapter on a loaded model, by default of BASE."""
+    base = base or common.load_base(common.FIXTURES / BASE)
+    return train_model(PeftModel.from_pretrained(base, adapter, is_trainable=True), options, rows)
+
+
+def train_model(model, options, rows):
+    """Returns what each step gave, and the model."""
     length = options["max_length"]
     data = [{key: values[:length] for key, values in row.items()} for row in rows]
-    base = base or common.load_base(common.FIXTURES / BASE)
-    model = PeftModel.from_pretrained(base, adapter, is_trainable=True)
     recorder = Recorder()
     optimizer = None
     if ratio := options.get("loraplus_lr_ratio"):
@@ -248,6 +253,16 @@ def write_run(folder, name, adapter, changes, rows):
     }
 
 
+def pissa_run(rows):
+    """Of factors from an SVD, whose signs are free: only what steps give can be compared."""
+    lora = {"target_modules": ["k_proj", "v_proj"], "r": 6, "lora_alpha": 9, "init_lora_weights": "pissa"}
+    options = {**DEFAULTS, "weight_decay": 0.01}
+    base = common.load_base(common.FIXTURES / BASE)
+    model = get_peft_model(base, LoraConfig(task_type="CAUSAL_LM", **lora))
+    return {"base": BASE, "data": "sft/rows.jsonl", "lora": lora, "options": options,
+            "steps": train_model(model, options, rows)[0]}
+
+
 def write_rows(path, rows):
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
@@ -263,3 +278,4 @@ def write():
     write_rows(folder / "rows.jsonl", rows)
     runs = [write_run(folder, name, *run, rows) for name, run in RUNS.items()]
     common.write_json(folder / "runs.json", runs)
+    common.write_json(folder / "pissa.json", pissa_run(rows))
