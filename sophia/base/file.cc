@@ -150,8 +150,7 @@ void RemoveTemporariesOnSignals() {
 }
 
 AtomicFile::AtomicFile(const fs::path& path)
-    : path_(FileToReplace(path)),
-      temporary_(path_.string() + fmt::format(".{}.tmp", getpid())) {
+    : path_(FileToReplace(path)), temporary_(path_.string() + fmt::format(".{}.tmp", getpid())) {
   Register(temporary_.c_str());  // first: a signal may come as soon as the file is there
   stream_.open(temporary_, std::ios::binary | std::ios::trunc);
   if (!stream_) {

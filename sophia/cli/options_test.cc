@@ -28,6 +28,8 @@ const std::vector<Domain>& Domains() {
        "a number of at least 0 and below 1",
        {"0", "0.05", "0.999"},
        {"1", "2", "-0.1", "nan"}},
+      {"loraplus_lr_ratio", "a number above 0", {"1", "16"}, {"0", "-1", "nan"}},
+      {"host_memory", "a number above 0", {"47", "0.5"}, {"0", "-1"}},
       {"learning_rate", "a number of at least 0", {"0", "2e-4"}, {"-0.0002", "inf", "1e+39", "x"}},
       {"warmup_steps", "an integer from 0 to 2147483647", {"0", "5"}, {"-1", "2147483648", "0.1"}},
       {"weight_decay", "a number of at least 0", {"0", "0.1"}, {"-0.1"}},

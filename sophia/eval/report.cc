@@ -167,11 +167,28 @@ std::string ToText(const Report& report) {
   return text;
 }
 
+namespace {
+
+// A text as it is, of messages those of each turn.
+std::string PromptText(const Json& prompt) {
+  if (prompt.is_string()) return prompt.get<std::string>();
+  if (!prompt.is_array()) return Dump(prompt);
+  std::string text;
+  for (const Json& message : prompt) {
+    const Json content = message.value("content", Json(""));
+    text += (text.empty() ? "" : "\n") +
+            (content.is_string() ? content.get<std::string>() : Dump(content));
+  }
+  return text;
+}
+
+}  // namespace
+
 std::string SampleLines(const Report& report) {
   std::string lines;
   for (const size_t row : report.samples) {
     const EvaluatedRow& asked = report.rows[row];
-    Json line = {{"prompt", asked.prompt},
+    Json line = {{"prompt", PromptText(asked.prompt)},
                  {"before", report.outcomes[0].answers[row]->text},
                  {"after", report.outcomes[1].answers[row]->text}};
     if (asked.expected) line["expected"] = *asked.expected;

@@ -58,7 +58,8 @@ def test_training_writes_adapter_and_metrics(adapter):
     assert set(metrics[0]) == {"step", "epoch", "loss", "grad_norm", "learning_rate", *CLOCK}
     assert json.loads((adapter / "adapter_config.json").read_text())["r"] == 4
     assert {path.name for path in adapter.iterdir()} == {
-        "metrics.jsonl", "run.json", "training_args.json", "adapter_config.json", "adapter_model.safetensors"}
+        "metrics.jsonl", "plan.json", "run.json", "training_args.json", "adapter_config.json",
+        "adapter_model.safetensors"}
 
 
 def test_flags_override_yaml_and_dashes_equal_underscores(tmp_path, adapter):

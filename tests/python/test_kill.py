@@ -17,7 +17,7 @@ from cli_support import PROGRAM, output, training
 from resume_support import TINY, assert_same_end
 
 KILLS = int(os.environ.get("SOPHIA_KILLS", "8"))
-RUN = {**TINY, "learning-rate": 0.05, "max-steps": 150, "save-steps": 5, "save-total-limit": 3,
+RUN = {**TINY, "learning-rate": 0.1, "max-steps": 150, "save-steps": 5, "save-total-limit": 3,
        "eval-split": 0.3, "eval-steps": 7, "early-stopping-patience": 1000}
 
 

@@ -30,7 +30,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, optim):
     assert [row["step"] for row in rows] == list(range(1, int(found[2]) + 1))
     assert all(math.isfinite(row["loss"]) and math.isfinite(row["grad_norm"]) for row in rows[:-1])
     assert None in (rows[-1]["loss"], rows[-1]["grad_norm"])
-    assert {path.name for path in out.iterdir()} == {"metrics.jsonl", "run.json", "training_args.json"}
+    assert {path.name for path in out.iterdir()} == {"metrics.jsonl", "plan.json", "run.json", "training_args.json"}
 
 
 def model_with_a_steep_token(folder, head):
