@@ -1,9 +1,11 @@
 #pragma once
 
+#include <charconv>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <vector>
 
 namespace sophia {
@@ -22,6 +24,17 @@ std::string DidYouMean(std::string_view word, const std::vector<std::string>& ca
 
 // RFC 4648, with padding.
 std::string Base64(std::string_view bytes);
+
+// The number that `text` is from its first character to its last; nullopt for other texts and for
+// numbers beyond T.
+template <typename T>
+std::optional<T> NumberFromText(std::string_view text) {
+  T value{};
+  const char* end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, value);
+  if (error != std::errc() || stop != end) return std::nullopt;
+  return value;
+}
 
 // 1234567 -> "1.23 MB"; decimal units.
 std::string HumanBytes(double bytes);

@@ -2,8 +2,6 @@
 
 #include <fmt/ranges.h>
 
-#include <charconv>
-
 #include "sophia/base/error.h"
 #include "sophia/base/strings.h"
 #include "sophia/cli/options.h"
@@ -55,12 +53,11 @@ std::vector<int32_t> IdsFromText(const std::string& text) {
   std::vector<int32_t> ids;
   for (const std::string& part : Split(list, ',')) {
     const std::string_view number = Trim(part);
-    int32_t id = 0;
-    const auto [stop, error] = std::from_chars(number.data(), number.data() + number.size(), id);
-    if (error != std::errc() || stop != number.data() + number.size()) {
+    const auto id = NumberFromText<int32_t>(number);
+    if (!id) {
       throw UsageError(fmt::format("--ids: expected token ids as 1,2,3, got '{}'", number));
     }
-    ids.push_back(id);
+    ids.push_back(*id);
   }
   return ids;
 }

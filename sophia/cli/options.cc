@@ -1,7 +1,6 @@
 #include "sophia/cli/options.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <optional>
 
@@ -12,15 +11,6 @@ namespace sophia::cli {
 namespace {
 
 constexpr std::string_view kAuto = "auto";
-
-template <typename T>
-std::optional<T> Parse(const std::string& text) {
-  T value{};
-  const char* end = text.data() + text.size();
-  const auto [stop, error] = std::from_chars(text.data(), end, value);
-  if (error != std::errc() || stop != end) return std::nullopt;
-  return value;
-}
 
 std::string Expected(const OptionSpec& spec) {
   switch (spec.type) {
@@ -68,7 +58,7 @@ Json JoinedTexts(const OptionSpec& spec, const Json& list, std::string_view wher
 Json NumbersFrom(const std::string& text) {
   Json numbers = Json::array();
   for (const std::string& part : Split(text, ',')) {
-    const auto number = Parse<double>(std::string(Trim(part)));
+    const auto number = NumberFromText<double>(std::string(Trim(part)));
     if (!number) return text;
     numbers.push_back(*number);
   }
@@ -95,7 +85,7 @@ void CheckChoice(const OptionSpec& spec, const Json& value, std::string_view whe
                                  text, DidYouMean(choice, choices)));
   }
   if (end == std::string::npos) return;
-  const auto index = Parse<int64_t>(text.substr(end + 1));
+  const auto index = NumberFromText<int64_t>(text.substr(end + 1));
   if (!index || *index < 0) {
     throw UsageError(fmt::format("{}: expected an index of at least 0 after '{}:', got '{}'", where,
                                  choice, text));
@@ -160,9 +150,9 @@ Json ValueFromText(const OptionSpec& spec, const std::string& text, std::string_
   if (spec.type == OptionType::kFlag) {
     if (text == "true" || text == "false") value = text == "true";
   } else if (spec.type == OptionType::kInteger || spec.type == OptionType::kIntegerOrAuto) {
-    if (const auto integer = Parse<int64_t>(text)) value = *integer;
+    if (const auto integer = NumberFromText<int64_t>(text)) value = *integer;
   } else if (spec.type == OptionType::kNumber) {
-    if (const auto number = Parse<double>(text)) value = *number;
+    if (const auto number = NumberFromText<double>(text)) value = *number;
   }
   if (spec.type == OptionType::kNumbers) value = NumbersFrom(text);
   return ValueFromYaml(spec, value, where);

@@ -1,7 +1,6 @@
 #include "sophia/cli/train_options.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <type_traits>
 
@@ -55,18 +54,16 @@ std::vector<std::pair<std::string, T>> PatternsFrom(const Values& values, std::s
     const size_t equals = part.rfind('=');
     const std::string name(Trim(part.substr(0, equals)));
     const std::string number(equals == std::string::npos ? "" : Trim(part.substr(equals + 1)));
-    T value{};
-    const char* end = number.data() + number.size();
-    const auto [stop, error] = std::from_chars(number.data(), end, value);
-    const bool is_whole_rank = std::is_floating_point_v<T> || value <= kLargestRank;
-    if (name.empty() || error != std::errc() || stop != end || !(value > 0) || !is_whole_rank ||
-        !std::isfinite(static_cast<double>(value))) {
+    const auto value = NumberFromText<T>(number);
+    const bool is_in_range = value && *value > 0 && std::isfinite(static_cast<double>(*value)) &&
+                             (std::is_floating_point_v<T> || *value <= kLargestRank);
+    if (name.empty() || !is_in_range) {
       throw UsageError(
           fmt::format("--{}: expected NAME={}, got '{}'", Dashed(key),
                       std::is_floating_point_v<T> ? "a number above 0" : "an integer of at least 1",
                       Trim(part)));
     }
-    patterns.emplace_back(name, value);
+    patterns.emplace_back(name, *value);
   }
   return patterns;
 }

@@ -1,7 +1,6 @@
 #include "sophia/lora/lora.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <set>
 
@@ -39,17 +38,15 @@ void LoraConfig::SetInit(std::string_view name) {
   init = name == "true" ? LoraInit::kDefault : LoraInit::kPissa;
   pissa_iterations = 0;
   if (name == "true" || name == "pissa") return;
-  const std::string_view number =
-      name.starts_with(kIterations) ? name.substr(kIterations.size()) : "";
-  const auto [stop, error] =
-      std::from_chars(number.data(), number.data() + number.size(), pissa_iterations);
-  const bool is_number =
-      !number.empty() && error == std::errc() && stop == number.data() + number.size();
-  if (!is_number || pissa_iterations < 1 || pissa_iterations > 1000) {
+  std::optional<int64_t> iterations;
+  if (name.starts_with(kIterations))
+    iterations = NumberFromText<int64_t>(name.substr(kIterations.size()));
+  if (!iterations || *iterations < 1 || *iterations > 1000) {
     Fail("init_lora_weights",
          "expected true, pissa or pissa_niter_N with N from 1 to 1000, got '{}'{}", name,
          DidYouMean(std::string(name), {"true", "pissa", "pissa_niter_16"}));
   }
+  pissa_iterations = *iterations;
 }
 
 double LoraConfig::scale() const {

@@ -1,7 +1,6 @@
 #include "sophia/train/checkpoint.h"
 
 #include <algorithm>
-#include <charconv>
 
 #include "sophia/base/error.h"
 #include "sophia/base/file.h"
@@ -157,10 +156,8 @@ std::vector<CheckpointFolder> ListCheckpoints(const fs::path& out) {
   for (const fs::directory_entry& entry : fs::directory_iterator(out)) {
     const std::string name = entry.path().filename().string();
     if (!name.starts_with(kPrefix) || !entry.is_directory()) continue;
-    int64_t step = 0;
-    const char* end = name.data() + name.size();
-    const auto [stop, error] = std::from_chars(name.data() + kPrefix.size(), end, step);
-    if (error == std::errc() && stop == end) folders.push_back({step, entry.path()});
+    const auto step = NumberFromText<int64_t>(std::string_view(name).substr(kPrefix.size()));
+    if (step) folders.push_back({*step, entry.path()});
   }
   std::ranges::sort(folders, {}, &CheckpointFolder::step);
   return folders;

@@ -1,7 +1,6 @@
 #include "sophia/train/memory_policy.h"
 
 #include <algorithm>
-#include <charconv>
 #include <optional>
 
 #include "sophia/base/error.h"
@@ -50,12 +49,11 @@ std::string NameOf(const Remat& remat) {
 }
 
 int64_t PositiveFrom(const std::string& text, const std::string& lever) {
-  int64_t value = 0;
-  const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || stop != text.data() + text.size() || value < 1) {
+  const auto value = NumberFromText<int64_t>(text);
+  if (!value || *value < 1) {
     Fail("policy", "expected a whole number above 0 after '=', got '{}'", lever);
   }
-  return value;
+  return *value;
 }
 
 }  // namespace
