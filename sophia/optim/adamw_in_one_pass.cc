@@ -52,15 +52,16 @@ Applied Step(const AdamWOptions& options, const UpdateArgs& args) {
   SOPHIA_CHECK(state.size() == 2 * (count + coded), "{} state tensors", state.size());
   const auto [correction1, root_correction2] = BiasCorrections(options.adam, args.step);
   const kernels::AdamWScalars scalars{
-      .grad_factor = options.max_grad_norm > 0 ? ClipFactor(args.grads, options.max_grad_norm)
-                                               : Scalar(DType::kF32, 1),
+      .grad_factor = options.update.max_grad_norm > 0
+                         ? ClipFactor(args.grads, options.update.max_grad_norm)
+                         : Scalar(DType::kF32, 1),
       .correction1 = correction1,
       .root_correction2 = root_correction2,
-      .learning_rate = RateOf(options.schedule, args)};
+      .learning_rate = RateOf(options.update.schedule, args)};
   const kernels::AdamWOptions rule{.b1 = options.adam.b1,
                                    .b2 = options.adam.b2,
                                    .eps = options.adam.eps,
-                                   .weight_decay = options.weight_decay};
+                                   .weight_decay = options.update.weight_decay};
   Applied result{.params = {}, .state = TensorList(state.size())};
   const std::vector<NamedShape> parameters = Parameters(args);
   size_t mu_absmax = 2 * count;

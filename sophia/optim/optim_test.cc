@@ -49,7 +49,8 @@ TEST(OptimizersTest, RefuseWhatIsOutOfRange) {
 TEST(ChainTest, NamesSlotsByParameter) {
   const std::vector<NamedShape> parameters = {{"x.lora_A", {DType::kBF16, {2, 3}}},
                                               {"x.lora_B", {DType::kF32, {4}}}};
-  const Transform chain = Chain({ClipByGlobalNorm(1), AdamW({.schedule = {.learning_rate = 1}})});
+  const Transform chain =
+      Chain({ClipByGlobalNorm(1), AdamW({.update = {.schedule = {.learning_rate = 1}}})});
   std::vector<std::string> names;
   for (const Slot& slot : chain.slots(parameters)) {
     names.push_back(slot.name + " " + ToString(slot.shape));
@@ -61,8 +62,8 @@ TEST(ChainTest, NamesSlotsByParameter) {
 }
 
 TEST(ChainTest, EndsInATransformThatMovesParameters) {
-  const Transform kernel =
-      AdamW({.schedule = {.learning_rate = 1}, .target = {.mode = pallas::Mode::kInterpret}});
+  const Transform kernel = AdamW(
+      {.update = {.schedule = {.learning_rate = 1}}, .target = {.mode = pallas::Mode::kInterpret}});
   EXPECT_FALSE(kernel.update);
   const Transform chain = Chain({ClipByGlobalNorm(1), kernel});
   EXPECT_FALSE(chain.update);

@@ -138,14 +138,11 @@ Transform AdamW(const AdamWOptions& options) {
   if (options.target.mode != pallas::Mode::kReference || options.moments_8bit) {
     return AdamWInOnePass(options);
   }
-  return Scheduled({.schedule = options.schedule,
-                    .weight_decay = options.weight_decay,
-                    .max_grad_norm = options.max_grad_norm},
-                   ScaleByAdam(options.adam));
+  return Scheduled(options.update, ScaleByAdam(options.adam));
 }
 
-Transform Sgd(const SgdOptions& options) {
-  return Chain({AddDecayedWeights(options.weight_decay), ScaleByLearningRate(options.schedule)});
+Transform Sgd(const UpdateOptions& options) {
+  return Scheduled(options, Stateless([](const UpdateArgs& args) { return args.grads; }));
 }
 
 }  // namespace sophia::optim

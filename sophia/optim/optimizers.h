@@ -28,13 +28,19 @@ Transform ScaleByLearningRate(const Schedule& schedule);
 // The rate that the caller computed, else the schedule's: f32[].
 Tensor RateOf(const Schedule& schedule, const UpdateArgs& args);
 
+// The options that the optimisers below share: gradients are clipped first, as by ClipByGlobalNorm,
+// unless max_grad_norm is 0; the decay is decoupled, as AdamW's.
+struct UpdateOptions {
+  Schedule schedule;
+  double weight_decay = 0;
+  double max_grad_norm = 0;
+};
+
 // Adam with decoupled weight decay (Loshchilov and Hutter, arXiv:1711.05101), as torch.optim.AdamW:
 // p -= lr * weight_decay * p + lr * Adam's direction.
 struct AdamWOptions {
-  Schedule schedule;
+  UpdateOptions update;
   AdamOptions adam = {};
-  double weight_decay = 0;
-  double max_grad_norm = 0;  // gradients are clipped first, as by ClipByGlobalNorm; 0: they are not
   // Moments of parameters with at least two dimensions and kLeast8BitElements elements are 8-bit
   // codes and the scales of their blocks, in slots mu, nu, mu_absmax and nu_absmax/<parameter>: see
   // kernels::AdamW8Bit.
@@ -46,20 +52,8 @@ struct AdamWOptions {
 inline constexpr int64_t kLeast8BitElements = 4096;
 Transform AdamW(const AdamWOptions& options);
 
-// As torch.optim.SGD without momentum: the decay is added to the gradient.
-struct SgdOptions {
-  Schedule schedule;
-  double weight_decay = 0;
-};
-Transform Sgd(const SgdOptions& options);
-
-// The options that the optimisers below share: gradients are clipped first, as by ClipByGlobalNorm,
-// unless max_grad_norm is 0; the decay is decoupled, as AdamW's.
-struct UpdateOptions {
-  Schedule schedule;
-  double weight_decay = 0;
-  double max_grad_norm = 0;
-};
+// As torch.optim.SGD without momentum.
+Transform Sgd(const UpdateOptions& options);
 
 // Adafactor (Shazeer and Stern, arXiv:1804.04235) as transformers.Adafactor(scale_parameter=False,
 // relative_step=False): second moments of matrices are kept as means of rows and columns, in slots

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <cmath>
 
 #include "sophia/base/error.h"
@@ -70,13 +69,11 @@ OptimizerArguments ParseOptimizerArguments(OptimizerKind kind, std::string_view 
            names.empty() ? "it has none" : Join(names, ", "), name, DidYouMean(name, names));
     }
     const std::string number(equals == std::string::npos ? "" : Trim(item.substr(equals + 1)));
-    double value = 0;
-    const char* end = number.data() + number.size();
-    const auto [stop, error] = std::from_chars(number.data(), end, value);
-    if (error != std::errc() || stop != end || !std::isfinite(value)) {
+    const auto value = NumberFromText<double>(number);
+    if (!value || !std::isfinite(*value)) {
       Fail(kWhere, "expected {}=NUMBER, got '{}'", name, Trim(item));
     }
-    arguments[name] = value;
+    arguments[name] = *value;
   }
   return arguments;
 }
@@ -114,19 +111,12 @@ optim::Transform MakeOptimizer(const OptimizerChoice& choice, const optim::Updat
   switch (choice.kind) {
     case OptimizerKind::kAdamW:
     case OptimizerKind::kAdamW8Bit:
-      return optim::AdamW({.schedule = update.schedule,
+      return optim::AdamW({.update = update,
                            .adam = choice.adam,
-                           .weight_decay = update.weight_decay,
-                           .max_grad_norm = update.max_grad_norm,
                            .moments_8bit = choice.kind == OptimizerKind::kAdamW8Bit,
                            .target = target});
-    case OptimizerKind::kSgd: {
-      std::vector<optim::Transform> parts;
-      if (update.max_grad_norm > 0) parts.push_back(optim::ClipByGlobalNorm(update.max_grad_norm));
-      parts.push_back(
-          optim::Sgd({.schedule = update.schedule, .weight_decay = update.weight_decay}));
-      return optim::Chain(parts);
-    }
+    case OptimizerKind::kSgd:
+      return optim::Sgd(update);
     case OptimizerKind::kAdafactor:
       return optim::Adafactor({.update = update,
                                .clip_threshold = argument("clip_threshold"),

@@ -48,10 +48,10 @@ int64_t StateBytes(const Transform& transform) {
 class AdamWMemoryTest : public testing::TestWithParam<bool> {};
 
 TEST_P(AdamWMemoryTest, UpdatesInPlace) {
-  const Transform adamw = AdamW({.schedule = {.learning_rate = 1e-3},
-                                 .max_grad_norm = 1,
-                                 .moments_8bit = GetParam(),
-                                 .target = {pallas::Mode::kMosaic, pallas::Chip::kV5e}});
+  const Transform adamw =
+      AdamW({.update = {.schedule = {.learning_rate = 1e-3}, .max_grad_norm = 1},
+             .moments_8bit = GetParam(),
+             .target = {pallas::Mode::kMosaic, pallas::Chip::kV5e}});
   const pjrt::CompiledMemoryStats memory = MemoryOf(adamw);
   int64_t params = 0;
   for (const NamedShape& parameter : kParameters) params += parameter.shape.bytes();

@@ -19,11 +19,10 @@ struct MomentsRun {
   std::vector<OptimStep> steps;
 };
 MomentsRun RunMoments(bool moments_8bit, pallas::Mode mode) {
-  const AdamWOptions options{.schedule = kSchedule,
-                             .weight_decay = 0.1,
-                             .max_grad_norm = 1,
-                             .moments_8bit = moments_8bit,
-                             .target = {.mode = mode}};
+  const AdamWOptions options{
+      .update = {.schedule = kSchedule, .weight_decay = 0.1, .max_grad_norm = 1},
+      .moments_8bit = moments_8bit,
+      .target = {.mode = mode}};
   const Transform transform = AdamW(options);
   OptimCase test{transform,
                  kSchedule,
@@ -94,7 +93,8 @@ TEST(EightBitMomentsTest, NameTheirSlots) {
 TEST(EightBitMomentsTest, TakeAQuarterOfTheMemory) {
   const auto bytes = [](const std::vector<NamedShape>& parameters, bool moments_8bit) {
     int64_t sum = 0;
-    const Transform adamw = AdamW({.schedule = kSchedule, .moments_8bit = moments_8bit});
+    const Transform adamw =
+        AdamW({.update = {.schedule = kSchedule}, .moments_8bit = moments_8bit});
     for (const Slot& slot : adamw.slots(parameters)) sum += slot.shape.bytes();
     return static_cast<double>(sum);
   };

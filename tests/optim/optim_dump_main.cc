@@ -30,10 +30,7 @@ Transform ParseTransform(const Json& json, const Schedule& schedule) {
                              .max_grad_norm = number("max_norm", 0)};
   const AdamOptions adam = {number("b1", 0.9), number("b2", 0.999), number("eps", 1e-8)};
   if (name == "adamw") {
-    return AdamW({.schedule = schedule,
-                  .adam = adam,
-                  .weight_decay = update.weight_decay,
-                  .max_grad_norm = update.max_grad_norm});
+    return AdamW({.update = update, .adam = adam});
   }
   if (name == "adafactor") return Adafactor({.update = update});
   if (name == "lion") return Lion({.update = update, .b1 = adam.b1, .b2 = adam.b2});
@@ -49,10 +46,7 @@ Transform ParseTransform(const Json& json, const Schedule& schedule) {
                    .update_interval = Require<int64_t>(json, "update_interval", kWhere)});
   }
   if (name != "sgd") Fail(kWhere, "expected a known optimiser, got '{}'", name);
-  std::vector<Transform> transforms;
-  if (update.max_grad_norm > 0) transforms.push_back(ClipByGlobalNorm(update.max_grad_norm));
-  transforms.push_back(Sgd({.schedule = schedule, .weight_decay = update.weight_decay}));
-  return Chain(transforms);
+  return Sgd(update);
 }
 
 Json RunCase(const pjrt::Client& client, const Json& json) {

@@ -60,23 +60,22 @@ void NoMomentumAdamReference(Scalars& x, double g, double lr, int step) {
 }
 
 std::vector<OptimRow> Rows() {
-  const Transform adamw = AdamW(
-      {.schedule = kSchedule, .adam = {.b1 = 0.8, .b2 = 0.95, .eps = 1e-6}, .weight_decay = 0.3});
-  const Transform adamw_kernel = AdamW({.schedule = kSchedule,
-                                        .adam = {.b1 = 0.8, .b2 = 0.95, .eps = 1e-6},
-                                        .weight_decay = 0.3,
-                                        .max_grad_norm = 0.5,
-                                        .target = {.mode = pallas::Mode::kInterpret}});
+  const Transform adamw = AdamW({.update = {.schedule = kSchedule, .weight_decay = 0.3},
+                                 .adam = {.b1 = 0.8, .b2 = 0.95, .eps = 1e-6}});
+  const Transform adamw_kernel =
+      AdamW({.update = {.schedule = kSchedule, .weight_decay = 0.3, .max_grad_norm = 0.5},
+             .adam = {.b1 = 0.8, .b2 = 0.95, .eps = 1e-6},
+             .target = {.mode = pallas::Mode::kInterpret}});
   const Transform sgd = Sgd({.schedule = kSchedule, .weight_decay = 0.1});
   return {
-      {"adam", AdamW({.schedule = kSchedule}), DefaultAdamReference},
+      {"adam", AdamW({.update = {.schedule = kSchedule}}), DefaultAdamReference},
       {"adamw", adamw, AdamWReference},
       {"adamw_bf16", adamw, AdamWReference, 0, DType::kBF16},
       {"adamw_clipped", Chain({ClipByGlobalNorm(0.5), adamw}), AdamWReference, 0.5},
       {"adamw_within_norm", Chain({ClipByGlobalNorm(1e3), adamw}), AdamWReference, 1e3},
       {"adamw_kernel", adamw_kernel, AdamWReference, 0.5},
       {"adamw_kernel_bf16", adamw_kernel, AdamWReference, 0.5, DType::kBF16},
-      {"adam_no_momentum", AdamW({.schedule = kSchedule, .adam = {.b1 = 0, .b2 = 0.9}}),
+      {"adam_no_momentum", AdamW({.update = {.schedule = kSchedule}, .adam = {.b1 = 0, .b2 = 0.9}}),
        NoMomentumAdamReference},
       {"sgd", sgd, SgdReference},
       {"sgd_bf16", sgd, SgdReference, 0, DType::kBF16},
