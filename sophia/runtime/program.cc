@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "sophia/base/error.h"
+#include "sophia/base/stopwatch.h"
 #include "sophia/graph/printer.h"
 #include "sophia/runtime/kernel_errors.h"
 
@@ -111,8 +112,7 @@ Program Program::Compile(const pjrt::Client& client, const Graph& graph,
   }
   program->inputs_ = std::move(inputs);
   program->outputs_ = std::move(outputs);
-  program->compile_seconds_ =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  program->compile_seconds_ = SecondsSince(start);
   return *std::move(program);
 }
 

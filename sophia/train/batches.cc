@@ -8,6 +8,7 @@
 
 #include "sophia/base/error.h"
 #include "sophia/base/rounding.h"
+#include "sophia/base/stopwatch.h"
 #include "sophia/nn/loss.h"
 
 namespace sophia::train {
@@ -166,8 +167,7 @@ void BatchLoader::Load(int64_t epoch, size_t first) {
   const auto start = std::chrono::steady_clock::now();
   window_ = Take(epoch, first);
   next_ = 0;
-  waited_seconds_ +=
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  waited_seconds_ += SecondsSince(start);
   const size_t end = window_.first + window_.rows;
   ahead_place_ =
       end == window_.epoch_rows ? std::pair{epoch + 1, size_t{0}} : std::pair{epoch, end};

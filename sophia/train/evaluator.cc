@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "sophia/base/error.h"
+#include "sophia/base/stopwatch.h"
 #include "sophia/train/token_losses.h"
 
 namespace sophia::train {
@@ -80,7 +81,7 @@ EvaluationResult Evaluator::Run(std::span<pjrt::Buffer* const> parameters) const
   for (size_t first = 0; first < sequences_.size(); first += static_cast<size_t>(shape_.batch)) {
     AddLosses(first, parameters, result);
   }
-  result.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  result.seconds = SecondsSince(start);
   return result;
 }
 
