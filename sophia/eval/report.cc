@@ -61,11 +61,22 @@ void AddWins(const Report& report, Table& table) {
              fmt::format("both {}, neither {}", found.both_match, found.neither_matches)});
 }
 
+std::string ContentOf(const Json& message) {
+  const Json content = message.value("content", Json(""));
+  return content.is_string() ? content.get<std::string>() : Dump(content);
+}
+
 // What was asked: a text, or the last message.
 std::string Question(const Json& prompt) {
+  return prompt.is_string() ? prompt.get<std::string>() : ContentOf(prompt.back());
+}
+
+// A text as it is, of messages those of each turn.
+std::string WholePrompt(const Json& prompt) {
   if (prompt.is_string()) return prompt.get<std::string>();
-  const Json& content = prompt.back()["content"];
-  return content.is_string() ? content.get<std::string>() : Dump(content);
+  std::vector<std::string> contents;
+  for (const Json& message : prompt) contents.push_back(ContentOf(message));
+  return Join(contents, "\n");
 }
 
 // Without white space at the ends, in one line.
@@ -167,28 +178,11 @@ std::string ToText(const Report& report) {
   return text;
 }
 
-namespace {
-
-// A text as it is, of messages those of each turn.
-std::string PromptText(const Json& prompt) {
-  if (prompt.is_string()) return prompt.get<std::string>();
-  if (!prompt.is_array()) return Dump(prompt);
-  std::string text;
-  for (const Json& message : prompt) {
-    const Json content = message.value("content", Json(""));
-    text += (text.empty() ? "" : "\n") +
-            (content.is_string() ? content.get<std::string>() : Dump(content));
-  }
-  return text;
-}
-
-}  // namespace
-
 std::string SampleLines(const Report& report) {
   std::string lines;
   for (const size_t row : report.samples) {
     const EvaluatedRow& asked = report.rows[row];
-    Json line = {{"prompt", PromptText(asked.prompt)},
+    Json line = {{"prompt", WholePrompt(asked.prompt)},
                  {"before", report.outcomes[0].answers[row]->text},
                  {"after", report.outcomes[1].answers[row]->text}};
     if (asked.expected) line["expected"] = *asked.expected;

@@ -59,6 +59,11 @@ std::vector<Branch> BranchesOf(const std::vector<nn::ParamSpec>& specs) {
   return branches;
 }
 
+std::string ModuleOf(const nn::ParamSpec& a, int64_t layer) {
+  const std::string path = a.PathOf(layer);
+  return path.substr(0, path.size() - kA.size());
+}
+
 int64_t LayersOf(const nn::ParamSpec& spec) { return std::max<int64_t>(spec.layers, 1); }
 
 // With the axis of layers in front.
@@ -201,8 +206,7 @@ class PrincipalPart {
 Floats ScaleRows(const ModuleScales& scales, const nn::ParamSpec& a) {
   Floats rows(static_cast<size_t>(LayersOf(a) * a.dims[0]), 0.0f);
   for (const int64_t layer : a.PresentLayers()) {
-    const ModuleScale own =
-        scales.Of(a.PathOf(layer).substr(0, a.PathOf(layer).size() - kA.size()));
+    const ModuleScale own = scales.Of(ModuleOf(a, layer));
     std::fill_n(rows.begin() + layer * a.dims[0], own.rank, static_cast<float>(own.scale));
   }
   return rows;
@@ -259,8 +263,7 @@ void SetPrincipalFactors(const LoraConfig& config, const std::vector<nn::ParamSp
     Floats of_a(static_cast<size_t>(a.shape().elements()), 0.0f);
     Floats of_b(static_cast<size_t>(b.shape().elements()), 0.0f);
     for (const int64_t layer : a.PresentLayers()) {
-      const std::string path = a.PathOf(layer);
-      const ModuleScale own = scales.Of(path.substr(0, path.size() - kA.size()));
+      const ModuleScale own = scales.Of(ModuleOf(a, layer));
       const auto& found = layers[static_cast<size_t>(layer)];
       for (int64_t k = 0; k < own.rank; ++k) {
         const auto i = static_cast<size_t>(k);

@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "sophia/base/error.h"
-#include "sophia/lora/module_scale.h"
 #include "sophia/lora/peft.h"
 
 namespace sophia::merge {
@@ -43,6 +42,7 @@ MergedModel::MergedModel(const std::filesystem::path& model, const std::filesyst
     policy = std::make_unique<nn::ParamPolicy>(DType::kF32);
   } else {
     lora_ = lora::ReadAdapterConfig(adapter);
+    scales_ = std::make_unique<lora::ModuleScales>(*lora_);
     auto lora_policy = std::make_unique<lora::LoraPolicy>(DType::kF32, *lora_);
     targets = lora_policy.get();
     policy = std::move(lora_policy);
@@ -84,7 +84,7 @@ void MergedModel::AddDelta(const Weight& weight, std::vector<float>& values) con
   if (adapter_->Find(module + ".lora_A.weight") == nullptr) return;
   const std::vector<float> a = ReadF32(*adapter_, module + ".lora_A.weight");  // [rank, in]
   const std::vector<float> b = ReadF32(*adapter_, module + ".lora_B.weight");  // [out, rank]
-  const lora::ModuleScale own = lora::ModuleScales(*lora_).Of(path);
+  const lora::ModuleScale own = scales_->Of(path);
   const auto scale = static_cast<float>(own.scale);
   const auto rank = static_cast<size_t>(own.rank);
   const auto in = static_cast<size_t>(weight.dims.at(1));

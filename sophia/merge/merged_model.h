@@ -8,6 +8,7 @@
 
 #include "sophia/io/safetensors.h"
 #include "sophia/lora/lora.h"
+#include "sophia/lora/module_scale.h"
 #include "sophia/models/model_files.h"
 #include "sophia/models/model_plan.h"
 
@@ -44,6 +45,7 @@ class MergedModel {
 
   models::ModelFiles files_;
   std::optional<lora::LoraConfig> lora_;
+  std::unique_ptr<lora::ModuleScales> scales_;  // of lora_
   std::unique_ptr<io::SafetensorsFile> adapter_;
   std::unique_ptr<models::ModelPlan> plan_;
   std::vector<Weight> weights_;
