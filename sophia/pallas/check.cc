@@ -226,27 +226,6 @@ void ForPrograms(const Dims& grid, const std::function<bool(const Dims& ids)>& v
   }
 }
 
-// Bytes in VMEM: the last two dimensions fill whole tiles.
-int64_t TiledBytes(const Shape& shape) {
-  Dims dims = shape.dims;
-  const int bits = Info(shape.dtype).bits;
-  const int64_t rows = kSublanes * std::max(1, 32 / bits);
-  const auto round_up = [](int64_t& size, int64_t multiple) { size = RoundUp(size, multiple); };
-  round_up(dims.back(), dims.size() == 1 ? kLanes * rows : kLanes);
-  if (dims.size() > 1) round_up(dims[dims.size() - 2], rows);
-  return ByteSize(shape.dtype, Product(dims));
-}
-
-int64_t Buffers(const Kernel& kernel, size_t ref) {
-  const Window* window = kernel.windows[ref].get();
-  if (window == nullptr) return 1;
-  const auto prefetch = static_cast<size_t>(kernel.spec.num_scalar_prefetch);
-  const bool is_output = ref >= kernel.first_output();
-  const BlockSpec& spec = is_output ? kernel.spec.out_specs[ref - kernel.first_output()]
-                                    : kernel.spec.in_specs[ref - prefetch];
-  return spec.single_buffer || (window->is_constant && !is_output) ? 1 : 2;
-}
-
 }  // namespace
 
 void LayOutRefs(Kernel& kernel) {
@@ -301,55 +280,6 @@ void CheckWindows(const Kernel& kernel) {
       }
       return true;
     });
-  }
-}
-
-int64_t VmemBytes(const Kernel& kernel) {
-  int64_t bytes = 0;
-  for (size_t i = 0; i < kernel.refs.size(); ++i) {
-    const RefDef& def = kernel.refs[i];
-    if (def.space == MemorySpace::kVmem) bytes += TiledBytes(def.shape) * Buffers(kernel, i);
-  }
-  return bytes;
-}
-
-void CheckMemory(const Kernel& kernel, Chip chip) {
-  const ChipInfo& info = Info(chip);
-  const int64_t asked = kernel.spec.vmem_limit_bytes;
-  const int64_t limit = asked > 0 ? std::min(asked, info.vmem_max) : info.vmem_default;
-  const int64_t vmem = VmemBytes(kernel);
-  if (vmem > limit) {
-    std::vector<std::string> parts;
-    for (size_t i = 0; i < kernel.refs.size(); ++i) {
-      const RefDef& def = kernel.refs[i];
-      if (def.space != MemorySpace::kVmem) continue;
-      parts.push_back(fmt::format("{} {}{}", def.name, ToString(def.shape),
-                                  Buffers(kernel, i) == 2 ? " twice" : ""));
-    }
-    FailSpec(kernel,
-             fmt::format("expected blocks and scratch within {} bytes of VMEM on TPU {}, got {} "
-                         "({}); {}",
-                         limit, info.name, vmem, fmt::join(parts, ", "),
-                         vmem <= info.vmem_max
-                             ? fmt::format("set vmem_limit_bytes up to {} or take smaller "
-                                           "blocks",
-                                           info.vmem_max)
-                             : "take smaller blocks"));
-  }
-  int64_t smem = 0;
-  for (const RefDef& def : kernel.refs) {
-    if (def.space == MemorySpace::kSmem) smem += def.shape.bytes();
-  }
-  if (smem > info.smem) {
-    FailSpec(kernel, fmt::format("expected smem refs within {} bytes on TPU {}, got {}", info.smem,
-                                 info.name, smem));
-  }
-  for (size_t i = 0; i < kernel.refs.size(); ++i) {
-    if (Info(kernel.refs[i].shape.dtype).bits == 4 && !info.int4) {
-      FailSpec(kernel,
-               fmt::format("{}: on TPU {}: expected elements of at least 8 bits, got {}",
-                           kernel.refs[i].name, info.name, Name(kernel.refs[i].shape.dtype)));
-    }
   }
 }
 

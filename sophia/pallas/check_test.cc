@@ -113,10 +113,18 @@ TEST(MemoryRulesTest, VmemOfTheChip) {
   EXPECT_THAT(ErrorOf(spec, Nothing, Chip::kV5e),
               AllOf(HasSubstr("within 16777216 bytes of VMEM on TPU v5e, got 17301504"),
                     HasSubstr("in[0] f32[128, 256] twice"),
-                    HasSubstr("set vmem_limit_bytes up to 134217728")));
-  EXPECT_THAT(ErrorOf(spec, Nothing, Chip::kV4), HasSubstr("take smaller blocks"));
+                    HasSubstr("set vmem_limit_bytes up to 134217728 or take smaller blocks, such "
+                              "as f32[3968, 1024] for scratch[0]")));
+  EXPECT_THAT(ErrorOf(spec, Nothing, Chip::kV4),
+              HasSubstr("scratch[0] f32[4096, 1024]); take smaller blocks, such as f32[3968, "
+                        "1024] for scratch[0]"));
   spec.vmem_limit_bytes = 32 << 20;
   EXPECT_EQ(ErrorOf(spec, Nothing, Chip::kV5e), "no error");
+  spec.scratch_shapes = {Vmem(kF32, {3968, 1024})};
+  EXPECT_EQ(ErrorOf(spec, Nothing, Chip::kV4), "no error");
+  spec.scratch_shapes = {Vmem(kF32, {4096, 1024}), Vmem(kF32, {4096, 1024})};
+  EXPECT_THAT(ErrorOf(spec, Nothing, Chip::kV4),
+              HasSubstr("take blocks about 3 times smaller in all"));
   spec = CopySpec();
   spec.scratch_shapes = {Smem(kF32, {8192})};
   EXPECT_THAT(ErrorOf(spec, Nothing, Chip::kV2),

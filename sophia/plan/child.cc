@@ -10,8 +10,6 @@
 #include <cstdio>
 #include <cstring>
 
-#include "sophia/base/error.h"
-
 namespace sophia::plan {
 namespace {
 
@@ -74,8 +72,8 @@ ChildResult RunInChild(const std::function<Json()>& work, const std::string& whe
   while (wait4(child, &status, 0, &usage) < 0 && errno == EINTR) {
   }
   if (WIFSIGNALED(status)) {
-    Fail(where, "expected a compiler that ends, got signal {} ({})", WTERMSIG(status),
-         strsignal(WTERMSIG(status)));
+    throw ChildDied(where, fmt::format("expected a compiler that ends, got signal {} ({})",
+                                       WTERMSIG(status), strsignal(WTERMSIG(status))));
   }
   if (text.empty()) Fail(where, "expected an answer from the compiler's process, got none");
   const Json answer = Json::parse(text);

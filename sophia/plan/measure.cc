@@ -9,6 +9,7 @@
 #include "sophia/base/process.h"
 #include "sophia/base/stopwatch.h"
 #include "sophia/plan/child.h"
+#include "sophia/plan/kernel_crash.h"
 #include "sophia/plan/xla_cycles.h"
 #include "sophia/runtime/program.h"
 
@@ -99,6 +100,22 @@ Measurement FromChild(const ChildResult& child) {
           .compiler = value["compiler"].get<std::string>()};
 }
 
+// AheadOfTime() in a child; a kernel that kills the compiler is an error of its line.
+Measurement CompileInChild(const Target& target, const Graph& graph,
+                           const CompileSettings& settings) {
+  const auto compile = [&](const Graph& program, const CompileSettings& how) {
+    return FromChild(RunInChild([&] { return AheadOfTime(target, program, how); }, target.name));
+  };
+  try {
+    return compile(graph, settings);
+  } catch (const ChildDied&) {
+    const std::optional<Error> of_kernel =
+        KernelCrashIn(graph, [&](const Graph& kernel) { compile(kernel, {}); });
+    if (of_kernel) throw *of_kernel;
+    throw;
+  }
+}
+
 }  // namespace
 
 int64_t DeviceBytes(const pjrt::CompiledMemoryStats& stats) {
@@ -121,16 +138,14 @@ std::optional<int64_t> EarlyNeed(const Target& target, const Graph& graph, int64
   const int64_t mib = std::max<int64_t>(1, limit / kMiB);
   const CompileSettings settings{.name = "train_step",
                                  .overrides = {{"xla_tpu_max_hbm_size_mib", std::to_string(mib)}}};
-  const Measurement measured =
-      FromChild(RunInChild([&] { return AheadOfTime(target, graph, settings); }, target.name));
+  const Measurement measured = CompileInChild(target, graph, settings);
   if (measured.seconds > 0) return std::nullopt;
   return measured.need;
 }
 
 Measurement CompileForTpu(const Target& target, const Graph& graph, const CompileCache* cache) {
   const CompileSettings settings{.name = "train_step", .cache = cache};
-  Measurement result =
-      FromChild(RunInChild([&] { return AheadOfTime(target, graph, settings); }, target.name));
+  Measurement result = CompileInChild(target, graph, settings);
   result.complete = result.seconds > 0;
   result.fits = result.complete;
   return result;
