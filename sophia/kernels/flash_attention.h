@@ -22,7 +22,8 @@ struct FlashBlocks {
 // its group and their blocks, with transposed scores, so that statistics stay rows. Blocks that the
 // mask excludes are neither fetched nor computed: for causal masks and windows by their place, for
 // segments by bounds that plain ops compute and the kernels prefetch. With D a multiple of 128 the
-// kernels read heads where they lie, as columns of [B, T, H·D]; otherwise from [B, H, T, D]. VMEM:
+// kernels read heads where they lie, as columns of [B, T, H·D]; otherwise from [B, H, T, D], whose
+// rows XLA lays out in whole 128 lanes like those of any array: twice the bytes at D = 64. VMEM:
 // blocks of the operands twice, f32 scratch [block, D] for each accumulator and, forward, two of
 // [block_q, 128]; the compiler adds a few arrays of scores, f32 [block_q, block_k]. Products take
 // the operands' type (f32 on chips that multiply no bf16) and accumulate in f32; the softmax is
