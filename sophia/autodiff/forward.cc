@@ -189,6 +189,10 @@ Tensor ScanForward::Saved(const Tensor& tensor) {
   body_.results.push_back(kept);
   scan_.results.push_back(std::move(stacked));
   const Tensor result(&scan_, static_cast<int>(scan_.results.size()) - 1);
+  if (is_offloaded && scan_.attrs.Get<Remat>("remat").prefetches_carries) {
+    prefetched_.push_back({outer_.Get(result), AddParameter(reverse_body_, tensor.shape())});
+    return prefetched_.back().slice;
+  }
   const Tensor slice = AddStacked(outer_.Get(result), tensor.shape());
   if (!is_offloaded) return slice;
   const RegionScope scope(reverse_body_);

@@ -117,6 +117,14 @@ class ScanForward : public Forward {
   // The stacked operands of the reverse scan that were asked for, one for each parameter added.
   const std::vector<Tensor>& stacked() const { return stacked_; }
 
+  // A saved carry that lies in the host's memory, [length, ...], and the parameter of the reverse
+  // body that stands for its slice on the device: to be a carry, fetched an iteration ahead.
+  struct Prefetched {
+    Tensor stacked;
+    Tensor slice;
+  };
+  const std::vector<Prefetched>& prefetched() const { return prefetched_; }
+
  protected:
   Tensor Available(const Tensor& tensor) override;
 
@@ -134,6 +142,7 @@ class ScanForward : public Forward {
   Region& reverse_body_;
   OuterForward outer_;
   std::vector<Tensor> stacked_;
+  std::vector<Prefetched> prefetched_;
   std::unordered_map<Tensor, Tensor, TensorHash> known_;
   std::unordered_map<const Node*, bool> invariant_;
 };

@@ -1,8 +1,13 @@
 // Reverse rules of scan, case and call.
+#include <algorithm>
+
 #include "sophia/autodiff/sweep.h"
 #include "sophia/graph/ops/control_ops.h"
 #include "sophia/graph/ops/creation.h"
 #include "sophia/graph/ops/elementwise.h"
+#include "sophia/graph/ops/shape_ops.h"
+#include "sophia/graph/ops/slice_ops.h"
+#include "sophia/graph/ops/special_ops.h"
 
 namespace sophia {
 namespace {
@@ -44,6 +49,41 @@ ScanParts PartsOf(const Sweep& sweep, Node& scan) {
   }
   parts.captures = ActiveCaptures(body, sweep.active());
   return parts;
+}
+
+// The slice at `index` of a stack in the host's memory, on the device.
+Tensor Fetch(const Tensor& stacked, const Tensor& index) {
+  std::vector<Tensor> starts(static_cast<size_t>(stacked.rank()), Full({DType::kS32, {}}, 0));
+  starts[0] = index;
+  Dims sizes = stacked.dims();
+  sizes[0] = 1;
+  const Tensor slice = Place(DynamicSlice(stacked, starts, sizes), Placement::kDevice);
+  return Reshape(slice, SliceShape(stacked.shape()).dims);
+}
+
+// Makes carries of what the reverse body of `scan` wants prefetched: the first is fetched before
+// the reverse scan, each iteration fetches for the next.
+void CarryPrefetched(const Node& scan, const ScanForward& forward, Region& reverse,
+                     std::vector<Tensor>& init, std::vector<Tensor>& xs) {
+  if (forward.prefetched().empty()) return;
+  const auto length = scan.attrs.Get<int64_t>("length");
+  const bool runs_up = scan.attrs.Get<bool>("reverse");
+  const auto constant = [](int64_t value) { return Full({DType::kS32, {}}, value); };
+  xs.push_back(Iota({DType::kS32, {length}}, 0));
+  const Tensor index = AddParameter(reverse, {DType::kS32, {}});
+  for (const auto& [stacked, slice] : forward.prefetched()) {
+    const auto own =
+        std::ranges::find(reverse.parameters, slice.node(), &std::unique_ptr<Node>::get);
+    std::unique_ptr<Node> parameter = std::move(*own);
+    reverse.parameters.erase(own);
+    reverse.parameters.insert(reverse.parameters.begin() + static_cast<int64_t>(init.size()),
+                              std::move(parameter));
+    init.push_back(Fetch(stacked, constant(runs_up ? 0 : length - 1)));
+    const RegionScope scope(reverse);
+    reverse.results.push_back(Fetch(stacked, runs_up
+                                                 ? Min(index + constant(1), constant(length - 1))
+                                                 : Max(index - constant(1), constant(0))));
+  }
 }
 
 }  // namespace
@@ -91,6 +131,11 @@ void ScanVjp(Sweep& sweep, Node& scan) {
       const Tensor& capture = parts.captures[i];
       reverse.results.push_back(inner.Has(capture) ? sum + inner.Cotangent(capture) : sum);
     }
+  }
+  xs.insert(xs.end(), forward.stacked().begin(), forward.stacked().end());
+  CarryPrefetched(scan, forward, reverse, init, xs);
+  {
+    const RegionScope scope(reverse);
     for (const size_t i : parts.xs) {
       reverse.results.push_back(inner.Cotangent({body.parameters[i].get(), 0}));
     }
@@ -98,7 +143,6 @@ void ScanVjp(Sweep& sweep, Node& scan) {
 
   std::vector<Tensor> inputs = init;
   inputs.insert(inputs.end(), xs.begin(), xs.end());
-  inputs.insert(inputs.end(), forward.stacked().begin(), forward.stacked().end());
   Node* node = AddNode(kScan, std::move(inputs),
                        {{"carries", static_cast<int64_t>(init.size())},
                         {"length", scan.attrs.Get<int64_t>("length")},
@@ -108,6 +152,7 @@ void ScanVjp(Sweep& sweep, Node& scan) {
   int next = 0;
   for (const size_t i : parts.carries) sweep.Add(scan.inputs[i], {node, next++});
   for (const Tensor& capture : parts.captures) sweep.Add(capture, {node, next++});
+  next += static_cast<int>(forward.prefetched().size());
   for (const size_t i : parts.xs) sweep.Add(scan.inputs[i], {node, next++});
 }
 

@@ -138,6 +138,18 @@ TEST_F(SavedTest, OffloadedCarriesGoToTheHostAndBack) {
   EXPECT_EQ(Count(text, "_xla_buffer_placement = \"device\""), 1u);
 }
 
+TEST_F(SavedTest, PrefetchedCarriesAreFetchedAnIterationAhead) {
+  Remat remat = Remat::Named({"up"});
+  remat.offloads_carries = true;
+  remat.prefetches_carries = true;
+  Train(MlpLayer(), MlpStacks([&](const Dims& dims) { return Input(dims); }), 0, remat);
+  EXPECT_THAT(Saved(), UnorderedElementsAre("f32[4, 2, 8]", "f32[4, 2, 16]"));
+  const std::string text = ToStableHlo(graph_);
+  EXPECT_EQ(Count(text, "_xla_buffer_placement = \"pinned_host\""), 1u);
+  // Before the reverse scan, and in it.
+  EXPECT_EQ(Count(text, "_xla_buffer_placement = \"device\""), 2u);
+}
+
 // The reverse of the outer scan copies the inner one, which then gains results.
 TEST_F(SavedTest, AnInnerScanMayOffloadToo) {
   Remat remat = Remat::Nothing();

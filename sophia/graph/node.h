@@ -26,6 +26,8 @@ struct Remat {
   std::vector<std::string> names = {};
   // Of a scan: kept carries lie in the host's memory between the passes.
   bool offloads_carries = false;
+  // Of those carries, the reverse pass fetches the next one while it works on one.
+  bool prefetches_carries = false;
 
   static Remat Everything() { return {}; }
   static Remat Nothing() { return {.keep = Keep::kNothing}; }

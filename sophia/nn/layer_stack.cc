@@ -21,6 +21,7 @@ ScanResult ScanInGroups(const ScanBody& body, const std::vector<Tensor>& carry,
   }
   Remat outer = Remat::Nothing();
   outer.offloads_carries = keep.offloads_inputs;
+  outer.prefetches_carries = keep.prefetches_inputs;
   ScanResult result = Scan(
       [&](std::span<const Tensor> state, std::span<const Tensor> slices) -> ScanStep {
         ScanResult group = Scan(body, {state.begin(), state.end()}, {slices.begin(), slices.end()},
@@ -72,6 +73,7 @@ LayerStack::Step LayerStack::Run(const Body& body, const std::vector<Tensor>& ca
   };
   Remat remat = keep.remat;
   remat.offloads_carries = keep.offloads_inputs;
+  remat.prefetches_carries = keep.prefetches_inputs;
   ScanResult result = keep.layers_per_input > 1
                           ? ScanInGroups(layer_body, carry, inputs, keep.layers_per_input, keep)
                           : Scan(layer_body, carry, inputs, {.length = layers_, .remat = remat});

@@ -16,12 +16,14 @@ constexpr std::string_view kEverything = "everything";
 constexpr std::string_view kProducts = "products";
 constexpr std::string_view kLayers = "layers";
 constexpr std::string_view kOffload = "offload";
+constexpr std::string_view kPrefetch = "prefetch";
 
 [[noreturn]] void Refuse(const std::string& lever) {
   Fail("policy",
-       "expected {}, {}, {}, names joined by + ({}), {}, every=K, tile=N or loss_chunk=N, got "
-       "'{}'",
-       kEverything, kProducts, kLayers, Join(SaveProducts().names, ", "), kOffload, lever);
+       "expected {}, {}, {}, names joined by + ({}), {}, {}, every=K, tile=N or loss_chunk=N, "
+       "got '{}'",
+       kEverything, kProducts, kLayers, Join(SaveProducts().names, ", "), kOffload, kPrefetch,
+       lever);
 }
 
 Remat RematFrom(const std::string& lever) {
@@ -71,6 +73,8 @@ MemoryPolicy MemoryPolicy::FromText(const std::string& text) {
     if (equals == std::string::npos) {
       if (lever == kOffload) {
         activations.offloads_inputs = true;
+      } else if (lever == kPrefetch) {
+        activations.prefetches_inputs = true;
       } else {
         activations.remat = RematFrom(lever);
       }
@@ -83,6 +87,10 @@ MemoryPolicy MemoryPolicy::FromText(const std::string& text) {
                                       : policy.loss_chunk;
     value = PositiveFrom(lever.substr(equals + 1), lever);
   }
+  if (activations.prefetches_inputs && !activations.offloads_inputs) {
+    Fail("policy", "expected {} beside {}, which fetches what lies in the host's memory, got '{}'",
+         kOffload, kPrefetch, text);
+  }
   return policy;
 }
 
@@ -92,6 +100,7 @@ std::string MemoryPolicy::ToString() const {
     text += fmt::format(",every={}", activations.layers_per_input);
   }
   if (activations.offloads_inputs) text += fmt::format(",{}", kOffload);
+  if (activations.prefetches_inputs) text += fmt::format(",{}", kPrefetch);
   if (activations.tile > 0) text += fmt::format(",tile={}", activations.tile);
   if (loss_chunk != MemoryPolicy().loss_chunk) text += fmt::format(",loss_chunk={}", loss_chunk);
   return text;
@@ -100,7 +109,8 @@ std::string MemoryPolicy::ToString() const {
 std::vector<MemoryPolicy> PoliciesToTry(int64_t layers, int64_t length, bool has_host) {
   std::vector<MemoryPolicy> policies;
   for (const char* text : {"products", "layers", "layers,tile=2048", "layers,every=4,tile=2048",
-                           "layers,offload,tile=2048", "layers,offload,tile=512"}) {
+                           "layers,offload,prefetch,tile=2048", "layers,offload,tile=2048",
+                           "layers,offload,tile=512"}) {
     MemoryPolicy policy = MemoryPolicy::FromText(text);
     nn::ActivationPolicy& keep = policy.activations;
     if (layers % keep.layers_per_input != 0 || (keep.offloads_inputs && !has_host)) continue;

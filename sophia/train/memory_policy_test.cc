@@ -26,7 +26,7 @@ TEST(MemoryPolicyTest, ReadsEveryLever) {
 TEST(MemoryPolicyTest, TextsComeBack) {
   for (const char* text :
        {"products", "everything", "layers", "attention", "linear+lora", "layers,every=2,offload",
-        "layers,offload,tile=2048", "products,loss_chunk=512"}) {
+        "layers,offload,tile=2048", "layers,offload,prefetch", "products,loss_chunk=512"}) {
     EXPECT_EQ(MemoryPolicy::FromText(text).ToString(), text);
   }
   EXPECT_EQ(MemoryPolicy().ToString(), "products");
@@ -44,10 +44,12 @@ TEST(MemoryPolicyTest, TriesWhatTheLayersAndTheDeviceAllow) {
   };
   EXPECT_THAT(texts(8, 4096, true),
               ElementsAre("products", "layers", "layers,tile=2048", "layers,every=4,tile=2048",
-                          "layers,offload,tile=2048", "layers,offload,tile=512"));
+                          "layers,offload,prefetch,tile=2048", "layers,offload,tile=2048",
+                          "layers,offload,tile=512"));
   EXPECT_THAT(texts(30, 4096, false), ElementsAre("products", "layers", "layers,tile=2048"));
-  EXPECT_THAT(texts(8, 2048, true), ElementsAre("products", "layers", "layers,every=4",
-                                                "layers,offload", "layers,offload,tile=512"));
+  EXPECT_THAT(texts(8, 2048, true),
+              ElementsAre("products", "layers", "layers,every=4", "layers,offload,prefetch",
+                          "layers,offload", "layers,offload,tile=512"));
 }
 
 TEST(MemoryPolicyTest, OtherTextsAreRefused) {
@@ -56,6 +58,8 @@ TEST(MemoryPolicyTest, OtherTextsAreRefused) {
                 ThrowsMessage<Error>(HasSubstr("[policy] expected everything, products, layers, ")))
         << text;
   }
+  EXPECT_THAT([] { MemoryPolicy::FromText("layers,prefetch"); },
+              ThrowsMessage<Error>(HasSubstr("[policy] expected offload beside prefetch")));
   for (const char* text : {"every=0", "tile=", "loss_chunk=1k", "every=-1"}) {
     EXPECT_THAT(
         [&] { MemoryPolicy::FromText(text); },

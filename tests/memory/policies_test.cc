@@ -84,16 +84,17 @@ TEST_P(PolicyTest, LeavesLossAndGradientsAsTheyAre) {
   ExpectSame(StepWith(GetParam()), kEverything);
 }
 
-INSTANTIATE_TEST_SUITE_P(Levers, PolicyTest,
-                         ::testing::Values("products", "layers", "attention", "layers,offload",
-                                           "products,every=2,offload", "everything,tile=5",
-                                           "layers,loss_chunk=3",
-                                           "layers,every=2,offload,tile=4,loss_chunk=1000"),
-                         [](const auto& info) {
-                           std::string name = info.param;
-                           for (char& c : name) c = std::isalnum(c) != 0 ? c : '_';
-                           return name;
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    Levers, PolicyTest,
+    ::testing::Values("products", "layers", "attention", "layers,offload",
+                      "products,every=2,offload", "everything,tile=5", "layers,offload,prefetch",
+                      "layers,loss_chunk=3",
+                      "layers,every=2,offload,prefetch,tile=4,loss_chunk=1000"),
+    [](const auto& info) {
+      std::string name = info.param;
+      for (char& c : name) c = std::isalnum(c) != 0 ? c : '_';
+      return name;
+    });
 
 TEST(PolicyTest, AllLeversWithAccumulation) {
   ExpectSame(StepWith("layers,every=2,offload,tile=4", 2), StepWith("everything", 2));
@@ -216,6 +217,19 @@ TEST_F(PolicyMemoryTest, OffloadMovesTheInputsToTheHost) {
   const plan::Measurement whole = plan::CompileForTpu(target_, *Trace("layers,offload").graph);
   EXPECT_TRUE(whole.fits);
   EXPECT_EQ(whole.offloaded, layers_ * kInput);
+}
+
+TEST_F(PolicyMemoryTest, PrefetchHoldsAtMostOneMoreInput) {
+  layers_ = 8;
+  vocab_ = 256;
+  const auto bytes = [&](const std::string& policy) {
+    return plan::CompileForTpu(target_, *Trace(policy).graph);
+  };
+  const plan::Measurement without = bytes("layers,offload");
+  const plan::Measurement with = bytes("layers,offload,prefetch");
+  EXPECT_EQ(with.offloaded, without.offloaded);
+  EXPECT_GT(with.need, without.need);
+  EXPECT_LE(with.need, without.need + kInput);
 }
 
 TEST_F(PolicyMemoryTest, EveryKeepsOneInputOfAGroup) {

@@ -198,7 +198,7 @@ def scan_sample(reverse):
     return lambda init, x, y: lax.scan(body, init, (x, y), reverse=reverse)
 
 
-rows(["scan", "scan/remat"], scan_sample(False))
-rows(["scan/reverse"], scan_sample(True))
+rows(["scan", "scan/remat", "scan/prefetch"], scan_sample(False))
+rows(["scan/reverse", "scan/reverse_prefetch"], scan_sample(True))
 rows(["scan/closure"], lambda init, x, y: lax.scan(
     lambda carry, xs: (carry * jnp.sin(init) + xs[0], xs[1] * jnp.sin(init)), init, (x, y)))

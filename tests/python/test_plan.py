@@ -160,7 +160,7 @@ def test_policies_side_by_side(config_only):
     arguments = ("--model", config_only, "--max-length", 64, "--batch-size", 2, "--no-confirm")
     result = json.loads(output("plan", *arguments, "--compare", "--json"))
     assert [plan["policy"] for plan in result] == [
-        "products", "layers", "layers,offload"]
+        "products", "layers", "layers,offload,prefetch", "layers,offload"]
     one = planned(*arguments, "--policy", "layers,offload")
     assert one["policy"] == "layers,offload"
     assert one["offloaded_bytes"] == 2 * 2 * 64 * 48 * 2  # layers, sequences, tokens, width, bf16

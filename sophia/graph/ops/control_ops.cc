@@ -167,9 +167,14 @@ std::vector<OpSample> ScanSamples() {
   };
   const std::vector<Shape> inputs = {
       {DType::kF32, {3}}, {DType::kF32, {4, 3}}, {DType::kF32, {4, 3}}};
+  Remat prefetched = Remat::Nothing();
+  prefetched.offloads_carries = true;
+  prefetched.prefetches_carries = true;
   return {{"scan", inputs, call(false, Remat::Everything())},
           {"scan/reverse", inputs, call(true, Remat::Everything())},
           {"scan/remat", inputs, call(false, Remat::Nothing())},
+          {"scan/prefetch", inputs, call(false, prefetched)},
+          {"scan/reverse_prefetch", inputs, call(true, prefetched)},
           {"scan/closure", inputs, [](In in) {
              const Tensor weight = Sin(in[0]);
              const ScanResult result = Scan(
