@@ -1,6 +1,6 @@
 # Thin targets over tools/setup.sh and the CMake presets.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all build bench oracle format
+.PHONY: help demo test test-all build bench bench-peers bench-quality oracle format
 JOBS := $(shell nproc)
 
 help: ## Print this list
@@ -25,6 +25,14 @@ bench: build ## Compare speed and memory with torch and JAX, packed rows with un
 	@.deps/venv-oracle/bin/python bench/run.py
 	@.deps/venv-oracle/bin/python bench/packing.py
 	@.deps/venv-oracle/bin/python bench/contexts.py
+
+bench-peers: build ## Measure again how long a context fits hand-written JAX, beside ours
+	@tools/setup.sh bench
+	@.deps/venv-oracle/bin/python bench/peer_contexts.py
+
+bench-quality: build ## Compare the demo's exact match on bf16 weights with that on NF4 weights
+	@tools/setup.sh bench
+	@.deps/venv-oracle/bin/python bench/quality.py
 
 oracle: build ## Regenerate the committed fixtures that need torch
 	@tools/setup.sh oracle

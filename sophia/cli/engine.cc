@@ -78,7 +78,7 @@ void LoadedModel::Load() {
   opened_ = OpenDevice(values_);
   const pjrt::Device& device = opened_->device;
   plan_->policy->set_kernels(models::KernelsFor(device, KernelsOf(values_)));
-  parameters_ = models::LoadParameters(files_, plan_->specs(), device, 0);
+  parameters_ = models::LoadParameters(files_, *plan_, device, 0);
   if (!adapter_.empty()) lora::LoadAdapter(adapter_, plan_->specs(), device, parameters_);
   for (pjrt::Buffer& buffer : parameters_) pointers_.push_back(&buffer);
 }

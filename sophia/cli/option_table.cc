@@ -162,7 +162,7 @@ constexpr auto kOptions = std::to_array<OptionSpec>({
      "auto: the first of a list that fits; or what layers keep for the backward pass (everything, "
      "products, "
      "layers, or of linear, attention and lora, joined by +) and, after commas, every=K, offload, "
-     "prefetch, tile=N, loss_chunk=N"},
+     "prefetch, offload_tables, tile=N, loss_chunk=N"},
     {kTraining, kMemory, "gradient_checkpointing", "", kFlag, "", "false",
      "same as --policy layers"},
 

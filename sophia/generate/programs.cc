@@ -24,7 +24,7 @@ void AddNextToken(Graph& graph, const models::ModelPlan& plan, const Tensor& hid
 
 std::unique_ptr<Graph> TraceLogits(const models::ModelPlan& plan, int64_t batch, int64_t seq) {
   auto graph = std::make_unique<Graph>();
-  models::BindInputs(*graph, *plan.table);
+  models::BindInputs(*graph, plan);
   const Tensor ids = graph->AddInput({DType::kS32, {batch, seq}}, {.name = "ids"});
   const Tracing tracing(*graph);
   const Tensor positions = Iota({DType::kS32, {batch, seq}}, 1);
@@ -37,7 +37,7 @@ std::unique_ptr<Graph> TracePrefill(const models::ModelPlan& plan, const CacheSi
                                     int64_t seq) {
   SOPHIA_CHECK(seq > 0 && seq <= size.capacity);
   auto graph = std::make_unique<Graph>();
-  models::BindInputs(*graph, *plan.table);
+  models::BindInputs(*graph, plan);
   const Tensor ids = graph->AddInput({DType::kS32, {size.batch, seq}}, {.name = "ids"});
   const Tensor last = graph->AddInput({DType::kS32, {size.batch}}, {.name = "last"});
   const Tracing tracing(*graph);
@@ -56,7 +56,7 @@ std::unique_ptr<Graph> TracePrefill(const models::ModelPlan& plan, const CacheSi
 
 std::unique_ptr<Graph> TraceDecode(const models::ModelPlan& plan, const CacheSize& size) {
   auto graph = std::make_unique<Graph>();
-  models::BindInputs(*graph, *plan.table);
+  models::BindInputs(*graph, plan);
   const Shape token = {DType::kS32, {size.batch, 1}};
   const Tensor ids = graph->AddInput(token, {.name = "ids"});
   const Tensor positions = graph->AddInput(token, {.name = "positions"});

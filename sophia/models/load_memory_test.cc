@@ -83,7 +83,7 @@ TEST(LoadMemoryTest, StaysNearOneStackedParameter) {
   const ModelFiles files = ModelFiles::Open(folder.path());
   if (!ResetPeak()) GTEST_SKIP() << "expected Linux's /proc/self/clear_refs, got none";
   const int64_t before = ProcessMemory("VmRSS:");
-  const std::vector<pjrt::Buffer> buffers = LoadParameters(files, plan.specs(), device, 0);
+  const std::vector<pjrt::Buffer> buffers = LoadParameters(files, plan, device, 0);
   // The CPU's device memory is the host's.
   const int64_t beside = ProcessMemory("VmHWM:") - before - weights;
   EXPECT_LE(beside, largest) << "weights: " << weights;

@@ -10,12 +10,15 @@ ModelPlan::ModelPlan(const Json& config, std::string_view where,
       table(std::make_unique<nn::ParamTable>()),
       model(BuildModel(nn::ParamScope(table.get(), policy.get()), config, where)) {}
 
-std::vector<Tensor> BindInputs(Graph& graph, nn::ParamTable& table) {
+std::vector<Tensor> BindInputs(Graph& graph, const ModelPlan& plan) {
+  nn::ParamTable& table = *plan.table;
+  table.set_tables_on_host(plan.policy->activations().offloads_tables);
   std::vector<Tensor> tensors;
   for (const nn::ParamSpec& spec : table.specs()) {
     const Shape shape = spec.shape();
-    tensors.push_back(
-        graph.AddInput(shape, {.name = spec.name(), .sharding = graph.Replicated(shape)}));
+    InputOptions options{.name = spec.name(), .sharding = graph.Replicated(shape)};
+    if (table.IsOnHost(spec)) options.memory_kind = std::string(kHostMemory);
+    tensors.push_back(graph.AddInput(shape, std::move(options)));
   }
   table.Bind(tensors);
   return tensors;

@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <memory>
+#include <string_view>
 #include <vector>
 
 #include "sophia/graph/graph.h"
@@ -22,8 +23,11 @@ struct ModelPlan {
   const std::vector<nn::ParamSpec>& specs() const { return table->specs(); }
 };
 
+// The memory kind of what a policy offloads.
+inline constexpr std::string_view kHostMemory = "pinned_host";
+
 // Adds the model's parameters as inputs to the graph being traced, replicated over its mesh if it
-// has one, and binds them.
-std::vector<Tensor> BindInputs(Graph& graph, nn::ParamTable& table);
+// has one, and binds them. Tables lie where the plan's policy says.
+std::vector<Tensor> BindInputs(Graph& graph, const ModelPlan& plan);
 
 }  // namespace sophia::models

@@ -1,5 +1,6 @@
 #include "sophia/models/weights.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <memory>
@@ -33,7 +34,8 @@ class HostArray {
 // The buffers of one parameter: of one array, or of all parts of a packed one.
 std::vector<pjrt::Buffer> LoadParameter(const ModelFiles& files,
                                         std::span<const nn::ParamSpec> arrays,
-                                        const pjrt::Device& device) {
+                                        const pjrt::Device& device,
+                                        const std::string& memory_kind) {
   std::vector<HostArray> hosts;
   for (const nn::ParamSpec& spec : arrays) {
     hosts.emplace_back(static_cast<size_t>(spec.shape().bytes()));
@@ -53,12 +55,18 @@ std::vector<pjrt::Buffer> LoadParameter(const ModelFiles& files,
   }
   std::vector<pjrt::Buffer> buffers;
   for (size_t i = 0; i < arrays.size(); ++i) {
-    buffers.push_back(pjrt::Buffer::FromHost(
-        device, arrays[i].shape(), hosts[i].bytes(),
-        {.semantics = pjrt::HostSemantics::kZeroCopy, .keep_alive = hosts[i].owner()}));
+    buffers.push_back(pjrt::Buffer::FromHost(device, arrays[i].shape(), hosts[i].bytes(),
+                                             {.semantics = pjrt::HostSemantics::kZeroCopy,
+                                              .keep_alive = hosts[i].owner(),
+                                              .memory_kind = memory_kind}));
     buffers.back().Await();
   }
   return buffers;
+}
+
+bool HasMemory(const pjrt::Device& device, std::string_view kind) {
+  return std::ranges::any_of(device.memories(),
+                             [&](const pjrt::Memory& memory) { return memory.kind() == kind; });
 }
 
 }  // namespace
@@ -79,16 +87,19 @@ std::vector<float> InitialValues(const nn::ParamSpec& spec, uint64_t seed) {
   return values;
 }
 
-std::vector<pjrt::Buffer> LoadParameters(const ModelFiles& files,
-                                         const std::vector<nn::ParamSpec>& specs,
+std::vector<pjrt::Buffer> LoadParameters(const ModelFiles& files, const ModelPlan& plan,
                                          const pjrt::Device& device, uint64_t seed) {
+  const std::vector<nn::ParamSpec>& specs = plan.specs();
+  const bool has_host = HasMemory(device, kHostMemory);
   std::vector<pjrt::Buffer> buffers;
   while (buffers.size() < specs.size()) {
     const nn::ParamSpec& spec = specs[buffers.size()];
     if (spec.init == nn::ParamInit::kCheckpoint) {
       const size_t arrays = spec.packed.format == nullptr ? 1 : spec.packed.format->parts.size();
+      const bool on_host = has_host && plan.table->IsOnHost(spec);
       for (pjrt::Buffer& buffer :
-           LoadParameter(files, std::span(specs).subspan(buffers.size(), arrays), device)) {
+           LoadParameter(files, std::span(specs).subspan(buffers.size(), arrays), device,
+                         on_host ? std::string(kHostMemory) : "")) {
         buffers.push_back(std::move(buffer));
       }
     } else {

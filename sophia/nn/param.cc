@@ -8,6 +8,7 @@
 #include "sophia/graph/ops/dot_ops.h"
 #include "sophia/graph/ops/gather_ops.h"
 #include "sophia/graph/ops/shape_ops.h"
+#include "sophia/graph/ops/special_ops.h"
 #include "sophia/kernels/quant_matmul.h"
 #include "sophia/quant/unpack.h"
 
@@ -91,9 +92,9 @@ void ParamTable::Bind(std::vector<Tensor> values) {
   values_ = std::move(values);
 }
 
-const Tensor& ParamTable::value(size_t index) const {
+Tensor ParamTable::value(size_t index) const {
   SOPHIA_CHECK(index < values_.size(), "parameters have no values: no trace is bound");
-  return values_[index];
+  return IsOnHost(specs_[index]) ? Place(values_[index], Placement::kDevice) : values_[index];
 }
 
 std::unique_ptr<LinearExtension> ParamPolicy::ExtendLinear(const ParamScope&, int64_t,

@@ -99,7 +99,14 @@ class ParamTable {
   // Gives every parameter its tensor in the graph being traced, in the order of specs().
   void Bind(std::vector<Tensor> values);
   void Set(size_t index, const Tensor& value) { values_[index] = value; }
-  const Tensor& value(size_t index) const;
+  // On the device, which takes a transfer for what IsOnHost() says.
+  Tensor value(size_t index) const;
+
+  // From now on, frozen tables are values in the host's memory.
+  void set_tables_on_host(bool on_host) { tables_on_host_ = on_host; }
+  bool IsOnHost(const ParamSpec& spec) const {
+    return tables_on_host_ && spec.is_table && !spec.trainable;
+  }
 
   // A u64 scalar from which dropout draws, different for each step; undefined: dropout is off.
   void set_dropout_seed(const Tensor& seed) { dropout_seed_ = seed; }
@@ -112,6 +119,7 @@ class ParamTable {
  private:
   std::vector<ParamSpec> specs_;
   std::vector<Tensor> values_;
+  bool tables_on_host_ = false;
   Tensor dropout_seed_;
   Tensor layer_;
 };

@@ -44,12 +44,14 @@ void MemoryTable::SetPeak(int64_t bytes) {
 MemoryTable CountMemory(const models::ModelPlan& model, const train::StepProgram& step) {
   MemoryTable table;
   for (const nn::ParamSpec& spec : model.specs()) {
-    (spec.trainable ? table.adapters : table.weights) += spec.shape().bytes();
+    (spec.trainable                ? table.adapters
+     : model.table->IsOnHost(spec) ? table.saved_on_host
+                                   : table.weights) += spec.shape().bytes();
   }
   for (const optim::Slot& slot : step.slots) table.optimizer += slot.shape.bytes();
   const Region& main = step.graph->main();
   for (const auto& parameter : main.parameters) table.batch += parameter->results[0].bytes();
-  table.batch -= table.weights + table.adapters + table.optimizer;
+  table.batch -= table.weights + table.adapters + table.optimizer + table.saved_on_host;
   AddSaved(main, LiveTensors(main), table);
   return table;
 }

@@ -17,7 +17,7 @@ namespace sophia::plan {
 namespace {
 
 // Fails of the whole compilation at a length that the early check let pass.
-constexpr int kMostTries = 4;
+constexpr int kMostTries = 6;
 
 SearchRange RangeOf(int64_t positions) {
   const int64_t unit = std::min(positions, std::max<int64_t>(128, positions / 128));
@@ -204,7 +204,7 @@ class Planner {
       const std::optional<int64_t> longest = LongestThatFits(need, limit, range);
       Plan plan = At(longest.value_or(range.unit), confirm && longest.has_value());
       if (plan.fits || !longest || tries == kMostTries) return plan;
-      limit -= std::max(plan.memory.peak - needs.at(*longest), limit_ / 100);
+      limit -= std::max(plan.memory.peak - needs.at(*longest), (limit_ / 100) << tries);
     }
   }
 

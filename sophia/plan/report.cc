@@ -61,7 +61,7 @@ std::string HostText(const Plan& plan) {
                         FitText(plan.host_fits(), *plan.host_limit - plan.host));
   }
   if (plan.memory.saved_on_host > 0) {
-    text += fmt::format("{} {} are offloaded activations", plan.host_limit ? ";" : ", of which",
+    text += fmt::format("{} {} are offloaded", plan.host_limit ? ";" : ", of which",
                         HumanBytes(plan.memory.saved_on_host));
   }
   return text;

@@ -36,7 +36,7 @@ double EvaluationResult::perplexity() const { return std::exp(loss()); }
 std::unique_ptr<Graph> TraceEvaluation(const models::ModelPlan& plan, const BatchShape& shape,
                                        const MemoryPolicy& policy) {
   auto graph = std::make_unique<Graph>();
-  models::BindInputs(*graph, *plan.table);
+  models::BindInputs(*graph, plan);
   const Shape tokens{DType::kS32, {shape.batch, shape.seq}};
   const Shape losses{DType::kS32, {shape.loss_positions}};
   MicroBatch batch{.ids = graph->AddInput(tokens, {.name = "ids"})};

@@ -17,13 +17,14 @@ constexpr std::string_view kProducts = "products";
 constexpr std::string_view kLayers = "layers";
 constexpr std::string_view kOffload = "offload";
 constexpr std::string_view kPrefetch = "prefetch";
+constexpr std::string_view kOffloadTables = "offload_tables";
 
 [[noreturn]] void Refuse(const std::string& lever) {
   Fail("policy",
-       "expected {}, {}, {}, names joined by + ({}), {}, {}, every=K, tile=N or loss_chunk=N, "
+       "expected {}, {}, {}, names joined by + ({}), {}, {}, {}, every=K, tile=N or loss_chunk=N, "
        "got '{}'",
        kEverything, kProducts, kLayers, Join(SaveProducts().names, ", "), kOffload, kPrefetch,
-       lever);
+       kOffloadTables, lever);
 }
 
 Remat RematFrom(const std::string& lever) {
@@ -75,6 +76,8 @@ MemoryPolicy MemoryPolicy::FromText(const std::string& text) {
         activations.offloads_inputs = true;
       } else if (lever == kPrefetch) {
         activations.prefetches_inputs = true;
+      } else if (lever == kOffloadTables) {
+        activations.offloads_tables = true;
       } else {
         activations.remat = RematFrom(lever);
       }
@@ -101,6 +104,7 @@ std::string MemoryPolicy::ToString() const {
   }
   if (activations.offloads_inputs) text += fmt::format(",{}", kOffload);
   if (activations.prefetches_inputs) text += fmt::format(",{}", kPrefetch);
+  if (activations.offloads_tables) text += fmt::format(",{}", kOffloadTables);
   if (activations.tile > 0) text += fmt::format(",tile={}", activations.tile);
   if (loss_chunk != MemoryPolicy().loss_chunk) text += fmt::format(",loss_chunk={}", loss_chunk);
   return text;

@@ -26,7 +26,8 @@ TEST(MemoryPolicyTest, ReadsEveryLever) {
 TEST(MemoryPolicyTest, TextsComeBack) {
   for (const char* text :
        {"products", "everything", "layers", "attention", "linear+lora", "layers,every=2,offload",
-        "layers,offload,tile=2048", "layers,offload,prefetch", "products,loss_chunk=512"}) {
+        "layers,offload,tile=2048", "layers,offload,prefetch", "products,offload_tables",
+        "products,loss_chunk=512"}) {
     EXPECT_EQ(MemoryPolicy::FromText(text).ToString(), text);
   }
   EXPECT_EQ(MemoryPolicy().ToString(), "products");

@@ -147,7 +147,7 @@ bool TrainingRun::CompileWith(const MemoryPolicy& policy) {
 void TrainingRun::LoadWeights(const Checkpoint* checkpoint) {
   const Clock::time_point start = Clock::now();
   const pjrt::Device device = environment_.device();
-  parameters_ = models::LoadParameters(files_, plan_->specs(), device, options_.seed);
+  parameters_ = models::LoadParameters(files_, *plan_, device, options_.seed);
   BeginAdapter(checkpoint);
   if (checkpoint != nullptr) {
     LoadAdapter(checkpoint->folder());

@@ -16,7 +16,8 @@ StepProgram TraceStep(const models::ModelPlan& plan, const StepOptions& options)
   const auto add_input = [&](const Shape& input, const std::string& name) {
     return graph.AddInput(input, {.name = name, .sharding = graph.Replicated(input)});
   };
-  const std::vector<Tensor> all = models::BindInputs(graph, *plan.table);
+  plan.policy->set_activations(options.policy.activations);
+  const std::vector<Tensor> all = models::BindInputs(graph, plan);
 
   std::vector<size_t> trainable;
   std::vector<optim::NamedShape> named;
@@ -57,7 +58,6 @@ StepProgram TraceStep(const models::ModelPlan& plan, const StepOptions& options)
   batch.labels = add_input(rows, "labels");
 
   const Tracing tracing(graph);
-  plan.policy->set_activations(options.policy.activations);
   update.learning_rate = optim::LearningRate(options.schedule, schedule, update.step);
   const Tensor trained = Convert(Ge(batch.labels, 0.0), DType::kF32);
   const Tensor scale = 1.0 / Max(Sum(trained), 1.0);

@@ -195,7 +195,7 @@ float LossOn(int64_t devices) {
   std::vector<std::vector<pjrt::Buffer*>> arguments;
   for (int64_t d = 0; d < devices; ++d) {
     const pjrt::Device device = client->addressable_devices()[static_cast<size_t>(d)];
-    buffers.push_back(models::LoadParameters(files, plan.specs(), device, 1));
+    buffers.push_back(models::LoadParameters(files, plan, device, 1));
     std::vector<pjrt::Buffer>& own = buffers.back();
     for (const optim::Slot& slot : step.slots) {
       own.push_back(pjrt::Buffer::FromHost(

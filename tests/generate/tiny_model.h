@@ -32,8 +32,7 @@ struct LoadedModel {
                        DType dtype = DType::kF32)
       : files(models::ModelFiles::Open(path)),
         plan(files.config(), files.config_name(), MakePolicy(adapter, dtype)),
-        buffers(models::LoadParameters(files, plan.specs(),
-                                       pjrt::SharedCpuClient().default_device(), 0)) {
+        buffers(models::LoadParameters(files, plan, pjrt::SharedCpuClient().default_device(), 0)) {
     if (adapter) {
       lora::LoadAdapter(*adapter, plan.specs(), pjrt::SharedCpuClient().default_device(), buffers);
     }

@@ -88,7 +88,7 @@ INSTANTIATE_TEST_SUITE_P(
     Levers, PolicyTest,
     ::testing::Values("products", "layers", "attention", "layers,offload",
                       "products,every=2,offload", "everything,tile=5", "layers,offload,prefetch",
-                      "layers,loss_chunk=3",
+                      "layers,loss_chunk=3", "products,offload_tables",
                       "layers,every=2,offload,prefetch,tile=4,loss_chunk=1000"),
     [](const auto& info) {
       std::string name = info.param;
@@ -217,6 +217,16 @@ TEST_F(PolicyMemoryTest, OffloadMovesTheInputsToTheHost) {
   const plan::Measurement whole = plan::CompileForTpu(target_, *Trace("layers,offload").graph);
   EXPECT_TRUE(whole.fits);
   EXPECT_EQ(whole.offloaded, layers_ * kInput);
+}
+
+TEST_F(PolicyMemoryTest, OffloadTablesMovesEmbeddingAndHead) {
+  inner_ = kLarge;  // most is needed within a layer, where no table is
+  vocab_ = 512 * 1024;
+  const int64_t table = vocab_ * kModel * 2;
+  EXPECT_GT(Need("layers") - Need("layers,offload_tables"), table / 2);
+  const plan::Measurement whole =
+      plan::CompileForTpu(target_, *Trace("layers,offload_tables").graph);
+  EXPECT_EQ(whole.offloaded, table);
 }
 
 TEST_F(PolicyMemoryTest, PrefetchHoldsAtMostOneMoreInput) {

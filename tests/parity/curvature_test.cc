@@ -51,7 +51,7 @@ class CurvatureTest : public ::testing::Test {
     const BatchShape shape{
         .accumulation = accumulation, .batch = kBatch, .seq = kSeq, .loss_positions = 2 * kBatch};
     Graph graph;
-    const std::vector<Tensor> all = models::BindInputs(graph, *plan_->table);
+    const std::vector<Tensor> all = models::BindInputs(graph, *plan_);
     std::vector<size_t> trainable;
     std::vector<Tensor> parameters;
     for (size_t i = 0; i < all.size(); ++i) {
@@ -80,8 +80,8 @@ class CurvatureTest : public ::testing::Test {
     }
     program_ = std::make_unique<Program>(Program::Compile(pjrt::SharedCpuClient(), graph));
     const pjrt::Device device = pjrt::SharedCpuClient().default_device();
-    buffers_ = models::LoadParameters(*files_, plan_->specs(), device, 1);
-    lora::LoadAdapter(options.init_adapter, plan_->specs(), device, buffers_);
+    buffers_ = models::LoadParameters(*files_, *plan_, device, 1);
+    lora::LoadAdapter(options.init_adapter, *plan_, device, buffers_);
   }
 
   // With `shift` added to the trainable parameters. `labels`: of all micro-batches.

@@ -28,8 +28,8 @@ class Model {
     if (!adapter.empty()) options.lora = lora::ReadAdapterConfig(adapter);
     plan_ = BuildModel(options, files_);
     plan_->policy->set_kernels(models::KernelsFor(device_, kernels));
-    parameters_ = models::LoadParameters(files_, plan_->specs(), device_, 1);
-    if (!adapter.empty()) lora::LoadAdapter(adapter, plan_->specs(), device_, parameters_);
+    parameters_ = models::LoadParameters(files_, *plan_, device_, 1);
+    if (!adapter.empty()) lora::LoadAdapter(adapter, *plan_, device_, parameters_);
     for (pjrt::Buffer& buffer : parameters_) pointers_.push_back(&buffer);
   }
 

@@ -26,7 +26,7 @@ std::vector<float> LogitsOf(const std::string& quant, const kernels::KernelTarge
   policy->set_kernels(target);
   const models::ModelPlan plan(files.config(), files.config_name(), std::move(policy));
   std::vector<pjrt::Buffer> buffers =
-      models::LoadParameters(files, plan.specs(), pjrt::SharedCpuClient().default_device(), 0);
+      models::LoadParameters(files, plan, pjrt::SharedCpuClient().default_device(), 0);
   std::vector<pjrt::Buffer*> parameters;
   for (pjrt::Buffer& buffer : buffers) parameters.push_back(&buffer);
   const std::vector<int32_t> ids = {1, 504, 253, 29, 1823, 7};
