@@ -65,6 +65,26 @@ Val WithinBounds(const BatchRow& row, int64_t count, const Val& own, const Val& 
   return pallas::Min(pallas::Max(block, first), last);
 }
 
+void CheckOperands(const Tensor& q, const Tensor& k, const Tensor& v) {
+  const bool has_types = (q.dtype() == DType::kBF16 || q.dtype() == DType::kF32) &&
+                         k.dtype() == q.dtype() && v.dtype() == q.dtype();
+  const bool fits = q.rank() == 4 && k.rank() == 4 && k.dims() == v.dims() &&
+                    k.dim(0) == q.dim(0) && k.dim(1) == q.dim(1) && k.dim(3) == q.dim(3) &&
+                    k.dim(2) > 0 && q.dim(2) % k.dim(2) == 0;
+  if (has_types && fits) return;
+  Fail("flash_attention",
+       "expected q [B, T, H, D] and k, v [B, T, K, D] with K dividing H, all bf16 or all f32, got "
+       "{}, {} and {}",
+       ToString(q.shape()), ToString(k.shape()), ToString(v.shape()));
+}
+
+void CheckSegments(const Tensor& segments, const Tensor& q) {
+  const Shape expected{DType::kS32, {q.dim(0), q.dim(1)}};
+  if (segments.shape() == expected) return;
+  Fail("flash_attention", "expected segments {}, got {}", ToString(expected),
+       ToString(segments.shape()));
+}
+
 Val ColumnOf(const Val& row) {
   const int64_t n = row.dim(1);
   return pallas::SliceAxis(pallas::Transpose(pallas::BroadcastTo(row, {kLanes, n})), 1, 0, 1);
@@ -74,15 +94,8 @@ Val ColumnOf(const Val& row) {
 
 Problem ProblemOf(FlashKernel kernel, const KernelTarget& target, const AttentionMask& mask,
                   const FlashBlocks& blocks, const Tensor& q, const Tensor& k, const Tensor& v) {
-  const auto fits = [&] {
-    return q.rank() == 4 && k.rank() == 4 && k.dims() == v.dims() && k.dim(0) == q.dim(0) &&
-           k.dim(1) == q.dim(1) && q.dim(2) % k.dim(2) == 0 && k.dim(3) == q.dim(3);
-  };
-  if (!fits()) {
-    Fail("flash_attention",
-         "expected q [B, T, H, D] and k, v [B, T, K, D] with K dividing H, got {}, {} and {}",
-         ToString(q.shape()), ToString(k.shape()), ToString(v.shape()));
-  }
+  CheckOperands(q, k, v);
+  if (mask.segments.defined()) CheckSegments(mask.segments, q);
   Problem p{.target = target,
             .mask = mask,
             .blocks = PlannedBlocks(kernel, target.chip, q.dim(1), mask.window),

@@ -66,6 +66,22 @@ std::string SmallerBlock(const Kernel& kernel, int64_t vmem, int64_t limit) {
   return fmt::format("take smaller blocks, such as {} for {}", ToString(shape), ref.name);
 }
 
+void CheckSmem(const Kernel& kernel, const ChipInfo& info) {
+  int64_t bytes = 0;
+  std::vector<std::string> parts;
+  for (const RefDef& def : kernel.refs) {
+    if (def.space != MemorySpace::kSmem) continue;
+    bytes += def.shape.bytes();
+    parts.push_back(fmt::format("{} {}", def.name, ToString(def.shape)));
+  }
+  if (bytes <= info.smem) return;
+  FailKernel(
+      kernel.loc,
+      fmt::format("expected smem refs within {} bytes on TPU {}, which hold {} numbers of 32 "
+                  "bits, got {} ({})",
+                  info.smem, info.name, info.smem / 4, bytes, fmt::join(parts, ", ")));
+}
+
 }  // namespace
 
 int64_t VmemBytes(const Kernel& kernel) {
@@ -100,14 +116,7 @@ void CheckMemory(const Kernel& kernel, Chip chip) {
                         ? fmt::format("set vmem_limit_bytes up to {} or {}", info.vmem_max, smaller)
                         : smaller));
   }
-  int64_t smem = 0;
-  for (const RefDef& def : kernel.refs) {
-    if (def.space == MemorySpace::kSmem) smem += def.shape.bytes();
-  }
-  if (smem > info.smem) {
-    FailKernel(kernel.loc, fmt::format("expected smem refs within {} bytes on TPU {}, got {}",
-                                       info.smem, info.name, smem));
-  }
+  CheckSmem(kernel, info);
   for (size_t i = 0; i < kernel.refs.size(); ++i) {
     if (Info(kernel.refs[i].shape.dtype).bits == 4 && !info.int4) {
       FailKernel(kernel.loc,

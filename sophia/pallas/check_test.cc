@@ -127,8 +127,10 @@ TEST(MemoryRulesTest, VmemOfTheChip) {
               HasSubstr("take blocks about 3 times smaller in all"));
   spec = CopySpec();
   spec.scratch_shapes = {Smem(kF32, {8192})};
-  EXPECT_THAT(ErrorOf(spec, Nothing, Chip::kV2),
-              HasSubstr("expected smem refs within 16384 bytes"));
+  EXPECT_THAT(
+      ErrorOf(spec, Nothing, Chip::kV2),
+      HasSubstr("expected smem refs within 16384 bytes on TPU v2, which hold 4096 numbers of 32 "
+                "bits, got 32768 (scratch[0] f32[8192])"));
 }
 
 TEST(MemoryRulesTest, NarrowArraysFillTiles) {

@@ -1,4 +1,5 @@
-// Reference attention of long sequences never holds all scores.
+// Attention over long sequences never holds all scores.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -6,6 +7,8 @@
 #include "sophia/autodiff/autodiff.h"
 #include "sophia/graph/ops/reduce_ops.h"
 #include "sophia/kernels/attention_reference.h"
+#include "sophia/kernels/flash_attention.h"
+#include "sophia/pallas/pallas_call.h"
 
 namespace sophia::kernels {
 namespace {
@@ -34,6 +37,30 @@ TEST(AttentionMemoryTest, NoArrayIsLargerThanTheScoresOfABlock) {
     EXPECT_LE(LargestResult(graph.main()), kMaxScores) << length;
     EXPECT_GT(LargestResult(graph.main()), kMaxScores / 4) << length;
   }
+}
+
+// With the kernels nothing is larger than queries, and the statistics that forward leaves for
+// backward are rows.
+TEST(AttentionMemoryTest, KernelsKeepRowsOfStatistics) {
+  constexpr int64_t kLength = 131072;
+  Graph graph;
+  const Tracing tracing(graph);
+  const auto input = [&](int64_t heads) {
+    return graph.AddInput({DType::kBF16, {1, kLength, heads, 128}}, {});
+  };
+  std::vector<Shape> statistics;
+  const pallas::CallObserver observer(
+      [&](const pallas::Kernel& kernel, std::span<const Tensor>, std::span<const Tensor> out) {
+        if (kernel.spec.name == "flash_attention") statistics.push_back(out[1].shape());
+      });
+  ValueAndGrad(
+      [](std::span<const Tensor> p) -> Loss {
+        return {Sum(FlashAttention(p[0], p[1], p[2], {pallas::Mode::kMosaic, pallas::Chip::kV5e},
+                                   {.causal = true}))};
+      },
+      {input(4), input(2), input(2)});
+  EXPECT_THAT(statistics, testing::ElementsAre(Shape{DType::kF32, {1, 4, 1, kLength}}));
+  EXPECT_EQ(LargestResult(graph.main()), kLength * 4 * 128);
 }
 
 }  // namespace

@@ -114,7 +114,7 @@ std::vector<KernelCase> FlashCases() {
           {.name = "soft_cap_segments", .q = {1, 256, 1, 64}, .kv_heads = 1, .segment = Every(100)},
           [](FlashCase& c) { c.mask.soft_cap = 0.5; }),
       {.name = "segments", .q = {2, 256, 1, 64}, .kv_heads = 1, .segment = Every(100)},
-      {.name = "segments_of_one", .q = {1, 128, 1, 64}, .kv_heads = 1, .segment = Every(1)},
+      {.name = "segments_of_one", .q = {1, 384, 1, 64}, .kv_heads = 1, .segment = Every(1)},
       // As rows are packed: from 1, with padding.
       {.name = "segments_packed",
        .q = {2, 512, 1, 64},
@@ -136,6 +136,19 @@ std::vector<KernelCase> FlashCases() {
       {.name = "bf16_head_80", .q = {1, 136, 2, 80}, .kv_heads = 1, .dtype = DType::kBF16},
       {.name = "bf16_head_96", .q = {1, 128, 2, 96}, .dtype = DType::kBF16},
       {.name = "bf16_head_256", .q = {1, 136, 2, 256}, .kv_heads = 1, .dtype = DType::kBF16},
+      {.name = "bf16_columns_segments",
+       .q = {1, 384, 2, 128},
+       .kv_heads = 1,
+       .dtype = DType::kBF16,
+       .segment = [](int64_t place) { return place < 340 ? 1 + place / 150 : 0; }},
+      With({.name = "bf16_window_soft_cap",
+            .q = {1, 384, 1, 64},
+            .kv_heads = 1,
+            .dtype = DType::kBF16},
+           [](FlashCase& c) {
+             c.mask.window = 100;
+             c.mask.soft_cap = 0.5;
+           }),
       {.name = "bf16_in_f32", .dtype = DType::kBF16, .chip = pallas::Chip::kV2},
   };
   std::vector<KernelCase> all;

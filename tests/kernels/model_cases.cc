@@ -182,15 +182,58 @@ void AddOptimisers(const Model& m, Cases& cases) {
   }
 }
 
+// What no model of the list has: f32, soft caps, other widths of heads.
+Cases Variants() {
+  struct Variant {
+    std::string name;
+    DType dtype;
+    int64_t head_dim;
+    double soft_cap = 0;
+    int64_t window = 0;
+  };
+  Cases cases;
+  for (const Variant& v :
+       {Variant{"f32", DType::kF32, 128}, Variant{"f32_64", DType::kF32, 64},
+        Variant{"f32_256", DType::kF32, 256}, Variant{"80", kBF16, 80}, Variant{"96", kBF16, 96},
+        Variant{"soft_cap", kBF16, 128, 50}, Variant{"soft_cap_window", kBF16, 256, 50, 1024}}) {
+    const auto heads = [&](int64_t count) -> CaseInput {
+      return {.shape = {v.dtype, {1, kTokens, count, v.head_dim}}, .differentiate = true};
+    };
+    cases.push_back({.name = "flash_" + v.name,
+                     .inputs = {heads(8), heads(4), heads(4)},
+                     .trace = [v](In in, const KernelTarget& target) {
+                       const AttentionMask mask{
+                           .scale = 0.125, .window = v.window, .soft_cap = v.soft_cap};
+                       return std::vector{FlashAttention(in[0], in[1], in[2], target, mask)};
+                     }});
+  }
+  for (const double soft_cap : {0.0, 30.0}) {
+    const DType dtype = soft_cap > 0 ? kBF16 : DType::kF32;
+    cases.push_back(
+        {.name = soft_cap > 0 ? "linear_cross_entropy_soft_cap" : "linear_cross_entropy_f32",
+         .inputs = {{.shape = {dtype, {kTokens, 2304}}, .differentiate = true},
+                    {.shape = {dtype, {256000, 2304}}},
+                    {.shape = {DType::kS32, {kTokens}}}},
+         .trace = [soft_cap](In in, const KernelTarget& target) {
+           return std::vector{
+               LinearCrossEntropy(in[0], in[1], in[2], target, {.soft_cap = soft_cap})};
+         }});
+  }
+  return cases;
+}
+
+constexpr std::string_view kVariants = "variants";
+
 }  // namespace
 
 std::vector<std::string_view> ModelNames() {
-  std::vector<std::string_view> names;
+  std::vector<std::string_view> names = {kVariants};
   for (const Model& model : kModels) names.push_back(model.name);
   return names;
 }
 
 std::vector<KernelCase> ModelCases(std::string_view model) {
+  if (model == kVariants) return Variants();
   const auto* found = std::ranges::find(kModels, model, &Model::name);
   if (found == kModels.end()) {
     Fail("kernels_dump", "expected one of {}, got '{}'", fmt::join(ModelNames(), ", "), model);

@@ -7,7 +7,7 @@
 
 namespace sophia::kernels {
 
-// The models whose shapes every kernel has to compile for.
+// The models whose shapes every kernel has to compile for, and "variants" that none of them has.
 std::vector<std::string_view> ModelNames();
 
 // All functions of sophia/kernels with their default plans, bf16 activations and 4096 tokens, as a

@@ -33,11 +33,13 @@ struct StepResult {
   std::vector<std::vector<float>> gradients;  // times a factor
 };
 
-StepResult StepWith(const std::string& policy, int64_t accumulation = 1) {
+StepResult StepWith(const std::string& policy, int64_t accumulation = 1,
+                    std::optional<pallas::Mode> kernels = std::nullopt) {
   TrainingRun run({.model = kFixtures / "llama/gqa",
                    .data = {kFixtures / "sft/rows.jsonl"},
                    .init_adapter = kFixtures / "sft/adapters/all_linear",
                    .dtype = DType::kF32,
+                   .kernels = kernels,
                    .optimizer = OptimizerKind::kSgd,
                    .learning_rate = kHugeRate,
                    .lr_scheduler = optim::ScheduleKind::kConstant,
@@ -95,6 +97,17 @@ INSTANTIATE_TEST_SUITE_P(
       for (char& c : name) c = std::isalnum(c) != 0 ? c : '_';
       return name;
     });
+
+// Gradients of every adapter matrix through the kernels' own backward passes.
+TEST(KernelModeTest, InterpretedKernelsGiveTheReferencesGradients) {
+  const StepResult interpreted = StepWith("products", 1, pallas::Mode::kInterpret);
+  const StepResult references = StepWith("products", 1, pallas::Mode::kReference);
+  EXPECT_NEAR(interpreted.loss, references.loss, 1e-6 * references.loss);
+  ASSERT_EQ(interpreted.gradients.size(), references.gradients.size());
+  for (size_t i = 0; i < references.gradients.size(); ++i) {
+    EXPECT_LT(Difference(interpreted.gradients[i], references.gradients[i]), 1e-5) << i;
+  }
+}
 
 TEST(PolicyTest, AllLeversWithAccumulation) {
   ExpectSame(StepWith("layers,every=2,offload,tile=4", 2), StepWith("everything", 2));

@@ -1,6 +1,7 @@
 // Kernels interpreted on the CPU against the same functions in plain ops.
 #include "sophia/pallas/interpret.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -11,6 +12,10 @@
 
 namespace sophia::pallas {
 namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::ThrowsMessage;
 
 class InterpretTest : public testing::TestWithParam<TestKernel> {};
 
@@ -60,7 +65,10 @@ TEST(KernelOpsTest, OlderChipsAreRefusedWhileTracing) {
       for (const ChipInfo& chip : AllChips()) {
         const auto trace = [&] { TraceKernel(test.spec, test.body, test.inputs, chip.chip); };
         if (chip.chip < test.from) {
-          EXPECT_THROW(trace(), Error) << test.name << " on " << chip.name;
+          EXPECT_THAT(trace, ThrowsMessage<Error>(
+                                 AllOf(HasSubstr(fmt::format("kernel '{}': ", test.spec.name)),
+                                       HasSubstr(fmt::format("on TPU {}: expected ", chip.name)))))
+              << test.name;
         } else {
           EXPECT_NO_THROW(trace()) << test.name << " on " << chip.name;
         }

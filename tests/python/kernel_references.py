@@ -194,6 +194,7 @@ REFERENCES = {
     "flash": attention,
     "flash_all_keys": functools.partial(attention, causal=False),
     "flash_window": functools.partial(attention, window=100),
+    "flash_bf16_window_soft_cap": functools.partial(attention, window=100, soft_cap=0.5),
     "flash_soft_cap": functools.partial(attention, soft_cap=0.5),
     "glu_silu": gated,
     "quant_matmul_nf4": functools.partial(quant_matmul, table=NF4),

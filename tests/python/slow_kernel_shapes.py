@@ -9,7 +9,7 @@ import pytest
 
 DUMP = pathlib.Path(os.environ.get("SOPHIA_BUILD_DIR", "build")) / "tests" / "kernels_dump"
 CHIPS = ["v2", "v3", "v4", "v5e", "v5p", "v6e", "tpu7x"]
-MODELS = ["SmolLM2-135M", "Llama-3.2-1B", "Llama-3.1-8B", "Qwen3-8B", "Gemma-3-1B", "Gemma-3-4B"]
+MODELS = ["variants", "SmolLM2-135M", "Llama-3.2-1B", "Llama-3.1-8B", "Qwen3-8B", "Gemma-3-1B", "Gemma-3-4B"]
 
 
 def test_models_are_those_of_the_program():
