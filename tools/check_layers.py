@@ -12,7 +12,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 RANKS = {
     "base": 0,
     "graph": 1, "pjrt": 1, "io": 1, "report": 1,
-    "autodiff": 2, "runtime": 2, "quant": 2,
+    "autodiff": 2, "parquet": 2, "runtime": 2, "quant": 2,
     "pallas": 3,
     "kernels": 4,
     "nn": 5,

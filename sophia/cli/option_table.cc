@@ -54,7 +54,8 @@ constexpr auto kOptions = std::to_array<OptionSpec>({
     {kRunning | kTokenize | kPlan | kMerge | kExport | kPreview, kModel, "model_name_or_path",
      "model", kText, "PATH", "", "GGUF file, or folder with config.json and safetensors"},
     {kTraining | kPreview, kModel, "data", "dataset_name", kTexts, "ROWS.jsonl", "",
-     "file of rows, or folder with train.jsonl; several when given again"},
+     "file of rows (.jsonl, .json, .parquet), or folder with train.jsonl; several when given "
+     "again"},
     {kTrain, kModel, "data_weights", "", kNumbers, "W,W", "",
      "for each --data: how many times an epoch deals out its rows, as 2 or 0.5", Above(0)},
     {kTrain, kModel, "streaming", "", kFlag, "", "false",

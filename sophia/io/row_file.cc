@@ -1,9 +1,13 @@
 #include "sophia/io/row_file.h"
 
 #include <algorithm>
+#include <exception>
 #include <limits>
+#include <memory>
 
 #include "sophia/base/error.h"
+#include "sophia/base/unnamed_file.h"
+#include "sophia/io/parquet.h"
 
 namespace sophia::io {
 namespace fs = std::filesystem;
@@ -14,7 +18,7 @@ constexpr size_t kPiece = size_t{1} << 20;
 
 bool IsSpace(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
 
-RandomAccessFile OpenRows(const fs::path& path) {
+void CheckIsFile(const fs::path& path) {
   std::error_code error;
   if (fs::is_directory(path, error)) {
     Fail(path.string(), "expected a file of rows, got a folder");
@@ -22,31 +26,50 @@ RandomAccessFile OpenRows(const fs::path& path) {
   if (!fs::exists(path, error)) {
     Fail(path.string(), "expected a file of rows that can be read, got none");
   }
+}
+
+RandomAccessFile OpenRows(const fs::path& path) {
+  CheckIsFile(path);
   return RandomAccessFile(path);
 }
 
-std::optional<fs::path> FirstFile(const fs::path& folder,
-                                  std::initializer_list<const char*> names) {
-  for (const char* name : names) {
-    if (fs::is_regular_file(folder / name)) return folder / name;
+constexpr uint64_t kMost = std::numeric_limits<uint32_t>::max();
+
+RowPlace PlaceOf(uint64_t begin, uint64_t length, uint64_t number, std::string_view where) {
+  if (length > kMost || number > kMost) {
+    Fail(where, "expected rows of at most 4 GiB and at most 4294967295 of them, got more");
   }
-  return std::nullopt;
+  return {begin, static_cast<uint32_t>(length), static_cast<uint32_t>(number)};
 }
 
-std::optional<fs::path> FindValid(const fs::path& folder) {
-  return FirstFile(folder, {"valid.jsonl", "valid.json", "validation.jsonl", "validation.json"});
+// The JSON of a Parquet file's rows, and where it is.
+RandomAccessFile StoreParquet(const fs::path& path, std::vector<RowPlace>& places) {
+  CheckIsFile(path);
+  const std::unique_ptr<ParquetRows> parquet = OpenParquet(path);
+  UnnamedFile file(fmt::format("rows of {}", path.string()));
+  std::vector<std::string> rows;
+  const auto next = [&] {
+    try {
+      return parquet->Next(rows);
+    } catch (const std::exception& error) {
+      Fail(path.string(), "expected a Parquet file that can be read, got behind row {}: {}",
+           places.size(), error.what());
+    }
+  };
+  while (next()) {
+    for (const std::string& row : rows) {
+      places.push_back(PlaceOf(file.size(), row.size(), places.size() + 1, path.string()));
+      file.Append(row);
+    }
+  }
+  return file.Finish();
 }
 
 }  // namespace
 
 void RowFinder::Push(uint64_t end) {
-  const uint64_t length = end - *begin_;
-  constexpr uint64_t kMost = std::numeric_limits<uint32_t>::max();
   const uint64_t number = is_array() ? rows_.size() + 1 : line_;
-  if (length > kMost || number > kMost) {
-    Fail(where_, "expected rows of at most 4 GiB and at most 4294967295 of them, got more");
-  }
-  rows_.push_back({*begin_, static_cast<uint32_t>(length), static_cast<uint32_t>(number)});
+  rows_.push_back(PlaceOf(*begin_, end - *begin_, number, where_));
   begin_.reset();
 }
 
@@ -130,21 +153,30 @@ std::vector<RowPlace> RowFinder::Finish() {
   return std::move(rows_);
 }
 
-RowFile::RowFile(const fs::path& path) : file_(OpenRows(path)) {
-  RowFinder finder(path.string());
+RowFile::RowFile(const fs::path& path)
+    : path_(path), file_(IsParquet(path) ? StoreParquet(path, rows_) : OpenRows(path)) {
+  if (IsParquet(path)) {
+    has_lines_ = false;
+  } else {
+    FindRows();
+  }
+  rows_.shrink_to_fit();
+}
+
+void RowFile::FindRows() {
+  RowFinder finder(path_.string());
   std::string piece;
   for (size_t at = 0; at < file_.size(); at += piece.size()) {
     piece.resize(std::min(kPiece, file_.size() - at));
     file_.Read(at, piece);
     finder.Add(piece);
   }
-  is_array_ = finder.is_array();
+  has_lines_ = !finder.is_array();
   rows_ = finder.Finish();
-  rows_.shrink_to_fit();
 }
 
 std::string RowFile::Where(size_t row) const {
-  return fmt::format("{}{}{}", path().string(), is_array_ ? ", row " : ":", rows_[row].number);
+  return fmt::format("{}{}{}", path().string(), has_lines_ ? ":" : ", row ", rows_[row].number);
 }
 
 Json RowFile::Read(size_t row) const {
@@ -163,22 +195,6 @@ std::vector<Row> ReadRows(const fs::path& path) {
   std::vector<Row> rows;
   for (size_t i = 0; i < file.size(); ++i) rows.push_back(file.Get(i));
   return rows;
-}
-
-DataFiles FindDataFiles(const fs::path& path) {
-  std::error_code error;
-  if (!fs::is_directory(path, error)) return {.train = path};
-  const auto train = FirstFile(path, {"train.jsonl", "train.json"});
-  if (!train) Fail(path.string(), "expected a folder with train.jsonl, got one without");
-  return {.train = *train, .valid = FindValid(path)};
-}
-
-fs::path FindEvaluationFile(const fs::path& path) {
-  std::error_code error;
-  if (!fs::is_directory(path, error)) return path;
-  const auto valid = FindValid(path);
-  if (!valid) Fail(path.string(), "expected a folder with valid.jsonl, got one without");
-  return *valid;
 }
 
 }  // namespace sophia::io

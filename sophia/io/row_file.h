@@ -54,16 +54,19 @@ class RowFinder {
 };
 
 // A file of rows of which only the places are in memory. Rows are read and parsed when asked for,
-// by several threads if need be.
+// by several threads if need be. Those of a Parquet file (.parquet) are kept as JSON in an unnamed
+// temporary file, since Parquet's own order of bytes has no place for a row alone.
 class RowFile {
  public:
-  // Throws Error for a file that is missing or has more than 4 GiB in one row.
+  // Throws Error for a file that is missing or has more than 4 GiB in one row, and for a Parquet
+  // file that cannot be read or for whose rows there is no room.
   explicit RowFile(const std::filesystem::path& path);
 
-  const std::filesystem::path& path() const { return file_.path(); }
+  const std::filesystem::path& path() const { return path_; }
+  // The text of the rows.
   const RandomAccessFile& file() const { return file_; }
   size_t size() const { return rows_.size(); }
-  // "rows.jsonl:3", or "rows.json, row 3" of an array.
+  // "rows.jsonl:3", or "rows.json, row 3" of an array and of Parquet.
   std::string Where(size_t row) const;
   // Throws Error naming Where(row).
   Row Get(size_t row) const;
@@ -71,25 +74,16 @@ class RowFile {
   Row GetPrompt(size_t row) const;
 
  private:
+  void FindRows();
   Json Read(size_t row) const;
 
-  RandomAccessFile file_;
+  std::filesystem::path path_;
   std::vector<RowPlace> rows_;
-  bool is_array_ = false;
+  RandomAccessFile file_;
+  bool has_lines_ = true;
 };
 
 // All rows of a file; Error when there is none.
 std::vector<Row> ReadRows(const std::filesystem::path& path);
-
-// The files of a folder that train and check a model, as mlx-lm and datasets name them: train.jsonl
-// (or .json) and valid.jsonl or validation.jsonl. A file stands for itself.
-struct DataFiles {
-  std::filesystem::path train;
-  std::optional<std::filesystem::path> valid;
-};
-// Throws Error for a folder without train.jsonl.
-DataFiles FindDataFiles(const std::filesystem::path& path);
-// The file itself, or a folder's valid.jsonl. Throws Error for a folder without.
-std::filesystem::path FindEvaluationFile(const std::filesystem::path& path);
 
 }  // namespace sophia::io

@@ -67,21 +67,6 @@ TEST_F(RowFileTest, AFileThatShrinksIsAnError) {
   EXPECT_THAT(MessageOf([&] { file.Get(1); }), HasSubstr("expected 27 bytes, got 20"));
 }
 
-TEST_F(RowFileTest, FoldersHaveNamesForTheirParts) {
-  const std::filesystem::path folder = Path("");
-  EXPECT_EQ(FindDataFiles(Path("x.jsonl")).train, Path("x.jsonl"));
-  EXPECT_THAT(MessageOf([&] { FindDataFiles(folder); }),
-              EndsWith("expected a folder with train.jsonl, got one without"));
-  WriteFile(folder / "train.json", "[]");
-  EXPECT_EQ(FindDataFiles(folder).train.filename(), "train.json");
-  EXPECT_EQ(FindDataFiles(folder).valid, std::nullopt);
-  for (const char* name : {"train.jsonl", "validation.jsonl", "test.jsonl"}) {
-    WriteFile(folder / name, "");
-  }
-  EXPECT_EQ(FindDataFiles(folder).train.filename(), "train.jsonl");
-  EXPECT_EQ(FindDataFiles(folder).valid->filename(), "validation.jsonl");
-}
-
 std::vector<std::string> Found(const std::string& text, size_t piece) {
   RowFinder finder("here");
   for (size_t at = 0; at < text.size(); at += piece) finder.Add(text.substr(at, piece));

@@ -118,7 +118,7 @@ TEST(DatasetTest, CountsWhatItCutsAndDrops) {
             "{\"input_ids\": [1, 2, 3, 4, 5]}\n"
             "{\"input_ids\": [1, 2, 3, 4], \"labels\": [-100, -100, -100, 4]}\n"
             "{\"input_ids\": [1, 2]}\n");
-  const Dataset dataset = LoadDataset({{path}, {.vocab = 10}, 3});
+  const Dataset dataset = LoadDataset({{{path}}, {.vocab = 10}, 3});
   EXPECT_EQ(dataset.truncated, 2);
   EXPECT_EQ(dataset.dropped, 1);
   EXPECT_EQ(dataset.examples.size(), 2u);
@@ -127,7 +127,7 @@ TEST(DatasetTest, CountsWhatItCutsAndDrops) {
   WriteFile(path, "{\"input_ids\": [1, 2], \"labels\": [-100, -100]}\n");
   EXPECT_THAT(
       [&] {
-        LoadDataset({{path}, {.vocab = 10}, 3});
+        LoadDataset({{{path}}, {.vocab = 10}, 3});
       },
       ThrowsMessage<Error>(HasSubstr("expected a row with a trained token")));
 }
@@ -148,7 +148,7 @@ TEST(EncodedRowsTest, RowsOfSeveralFilesFollowEachOther) {
     files.push_back(folder.path() / fmt::format("{}.jsonl", count));
     WriteFile(files.back(), text);
   }
-  const EncodedRows rows(files, {.vocab = 1000}, 8);
+  const EncodedRows rows({{files[0], files[1]}, {files[2]}}, {.vocab = 1000}, 8);
   ASSERT_EQ(rows.size(), 204u);
   EXPECT_THAT(rows.Where(0), HasSubstr("3.jsonl:1"));
   EXPECT_THAT(rows.Where(202), HasSubstr("200.jsonl:200"));
@@ -156,6 +156,7 @@ TEST(EncodedRowsTest, RowsOfSeveralFilesFollowEachOther) {
   const std::vector<EncodedRow> all = rows.Get(All(rows));
   for (int32_t i = 0; i < 204; ++i) EXPECT_EQ(all[static_cast<size_t>(i)].example.ids[0], i);
   EXPECT_THAT(rows.Name(), HasSubstr("3.jsonl and 2 more"));
+  EXPECT_THAT(rows.parts(), testing::ElementsAre(203, 1));
 }
 
 TEST(EncodedRowsTest, TheFirstRowThatIsWrongIsNamed) {
@@ -164,7 +165,7 @@ TEST(EncodedRowsTest, TheFirstRowThatIsWrongIsNamed) {
   for (int i = 0; i < 500; ++i)
     text += i % 100 == 42 ? "{\"x\": 1}\n" : "{\"input_ids\": [1, 2]}\n";
   WriteFile(folder.path() / "rows.jsonl", text);
-  const EncodedRows rows({folder.path() / "rows.jsonl"}, {.vocab = 10}, 8);
+  const EncodedRows rows({{folder.path() / "rows.jsonl"}}, {.vocab = 10}, 8);
   for (int i = 0; i < 10; ++i) {
     EXPECT_THAT([&] { rows.Get(All(rows)); }, ThrowsMessage<Error>(HasSubstr("rows.jsonl:43]")));
   }
@@ -214,7 +215,7 @@ TEST(DatasetTest, CountsTurnsThatTheTemplateRendersDifferentlyLater) {
       "{% endif %}{{ m.content }}<|im_end|>{% endfor %}"
       "{% if add_generation_prompt %}assistant:\n{% endif %}");
   EXPECT_EQ(Learnt({{"messages", messages}}, encoder), "See you<|im_end|>");
-  EXPECT_EQ(Summary(LoadDataset({{path}, encoder, 100})),
+  EXPECT_EQ(Summary(LoadDataset({{{path}}, encoder, 100})),
             "1 examples, 1 assistant turns not found in the rendered conversation, not learnt");
 }
 

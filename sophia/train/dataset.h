@@ -12,7 +12,7 @@ namespace sophia::train {
 struct Dataset final : ExampleSource {
   std::vector<Example> examples;
   std::vector<size_t> rows;        // of which EncodedRows made each
-  std::vector<size_t> part_sizes;  // examples of each file; empty: all of one
+  std::vector<size_t> part_sizes;  // examples of each of the data; empty: all of one
   int64_t truncated = 0;           // rows cut to max_length
   int64_t dropped = 0;             // rows without a trained token within max_length
   int64_t unlearnt_turns = 0;      // of all rows

@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "sophia/base/error.h"
+#include "sophia/io/data_files.h"
 
 namespace sophia::train {
 namespace {
@@ -23,14 +24,16 @@ bool HasPrompt(const io::Row& row) {
 
 }  // namespace
 
-EncodedRows::EncodedRows(const std::vector<std::filesystem::path>& files, TextEncoder encoder,
-                         int64_t max_length)
-    : starts_{0}, encoder_(std::move(encoder)), max_length_(max_length) {
+EncodedRows::EncodedRows(const FileLists& data, TextEncoder encoder, int64_t max_length)
+    : starts_{0}, part_starts_{0}, encoder_(std::move(encoder)), max_length_(max_length) {
   std::vector<io::RowFile> opened;
-  for (const std::filesystem::path& path : files) {
-    const io::RowFile& file = opened.emplace_back(path);
-    if (file.size() == 0) Fail(path.string(), "expected at least one row, got none");
-    starts_.push_back(starts_.back() + file.size());
+  for (const std::vector<std::filesystem::path>& files : data) {
+    for (const std::filesystem::path& path : files) {
+      const io::RowFile& file = opened.emplace_back(path);
+      if (file.size() == 0) Fail(path.string(), "expected at least one row, got none");
+      starts_.push_back(starts_.back() + file.size());
+    }
+    part_starts_.push_back(starts_.back());
   }
   files_ = std::make_shared<const std::vector<io::RowFile>>(std::move(opened));
 }
@@ -44,13 +47,13 @@ EncodedRows EncodedRows::Select(std::vector<size_t> rows) const {
 
 std::vector<size_t> EncodedRows::parts() const {
   std::vector<size_t> parts;
-  for (size_t i = 0; i + 1 < starts_.size(); ++i) {
+  for (size_t i = 0; i + 1 < part_starts_.size(); ++i) {
     if (!chosen_) {
-      parts.push_back(starts_[i + 1] - starts_[i]);
+      parts.push_back(part_starts_[i + 1] - part_starts_[i]);
       continue;
     }
-    const auto begin = std::ranges::lower_bound(*chosen_, starts_[i]);
-    const auto end = std::ranges::lower_bound(*chosen_, starts_[i + 1]);
+    const auto begin = std::ranges::lower_bound(*chosen_, part_starts_[i]);
+    const auto end = std::ranges::lower_bound(*chosen_, part_starts_[i + 1]);
     parts.push_back(static_cast<size_t>(end - begin));
   }
   return parts;
@@ -118,20 +121,20 @@ std::vector<EncodedRow> EncodedRows::Get(std::span<const size_t> rows) const {
   return encoded;
 }
 
-std::vector<std::filesystem::path> TrainFiles(const std::vector<std::filesystem::path>& data) {
-  std::vector<std::filesystem::path> files;
+FileLists TrainFiles(const std::vector<std::filesystem::path>& data) {
+  FileLists files;
   for (const std::filesystem::path& path : data) files.push_back(io::FindDataFiles(path).train);
   return files;
 }
 
-std::vector<std::filesystem::path> EvaluationFiles(const std::vector<std::filesystem::path>& given,
-                                                   const std::vector<std::filesystem::path>& data) {
-  std::vector<std::filesystem::path> files;
-  for (const std::filesystem::path& path : given) files.push_back(io::FindEvaluationFile(path));
+FileLists EvaluationFiles(const std::vector<std::filesystem::path>& given,
+                          const std::vector<std::filesystem::path>& data) {
+  FileLists files;
+  for (const std::filesystem::path& path : given) files.push_back(io::FindEvaluationFiles(path));
   if (!given.empty()) return files;
   for (const std::filesystem::path& path : data) {
-    const auto valid = io::FindDataFiles(path).valid;
-    if (valid) files.push_back(*valid);
+    std::vector<std::filesystem::path> valid = io::FindDataFiles(path).valid;
+    if (!valid.empty()) files.push_back(std::move(valid));
   }
   return files;
 }

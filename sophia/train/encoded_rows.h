@@ -19,19 +19,21 @@ struct EncodedRow {
   bool has_prompt = false;
 };
 
+// The files of each of the data, one list for each.
+using FileLists = std::vector<std::vector<std::filesystem::path>>;
+
 // The rows of some files, one behind the other, read and encoded when asked for; by several threads
 // if need be.
 class EncodedRows {
  public:
   // Throws Error for files that are missing or hold no rows.
-  EncodedRows(const std::vector<std::filesystem::path>& files, TextEncoder encoder,
-              int64_t max_length);
+  EncodedRows(const FileLists& data, TextEncoder encoder, int64_t max_length);
 
   // Some of these rows, which are numbered anew; `rows` in ascending order.
   EncodedRows Select(std::vector<size_t> rows) const;
 
   size_t size() const { return chosen_ ? chosen_->size() : starts_.back(); }
-  // How many rows each file gives.
+  // How many rows each of the data gives.
   std::vector<size_t> parts() const;
   const std::vector<io::RowFile>& files() const { return *files_; }
   const TextEncoder& encoder() const { return encoder_; }
@@ -54,17 +56,18 @@ class EncodedRows {
 
   std::shared_ptr<const std::vector<io::RowFile>> files_;
   std::vector<size_t> starts_;                 // rows before each file, then all
+  std::vector<size_t> part_starts_;            // rows before each of the data, then all
   std::optional<std::vector<size_t>> chosen_;  // nullopt: all
   TextEncoder encoder_;
   int64_t max_length_;
 };
 
-// The files of rows to train on: each path, or the train.jsonl of a folder.
-std::vector<std::filesystem::path> TrainFiles(const std::vector<std::filesystem::path>& data);
+// The files of rows to train on: each path, or the train.jsonl (and so on) of a folder.
+FileLists TrainFiles(const std::vector<std::filesystem::path>& data);
 
-// The files of rows to evaluate on: each path of `given`, or the valid.jsonl of a folder. Without
-// any given, the valid.jsonl of the folders in `data` that have one.
-std::vector<std::filesystem::path> EvaluationFiles(const std::vector<std::filesystem::path>& given,
-                                                   const std::vector<std::filesystem::path>& data);
+// The files of rows to evaluate on: each path of `given`, or the valid.jsonl (and so on) of a
+// folder. Without any given, those of the folders in `data` that have some.
+FileLists EvaluationFiles(const std::vector<std::filesystem::path>& given,
+                          const std::vector<std::filesystem::path>& data);
 
 }  // namespace sophia::train

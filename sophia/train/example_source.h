@@ -25,7 +25,7 @@ class ExampleSource {
 
   // Rows; those without a trained token have no example.
   virtual size_t size() const = 0;
-  // How many of them each file gives, one file behind the other.
+  // How many of them each of the data gives, one behind the other.
   virtual std::vector<size_t> parts() const = 0;
   // The examples of some rows, in their order.
   virtual std::vector<Example> Get(std::span<const size_t> rows) const = 0;

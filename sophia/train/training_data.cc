@@ -19,11 +19,10 @@ int64_t Longest(const Dataset& dataset) {
 std::optional<EncodedRows> EvaluationRows(const TrainOptions& options, EncodedRows& rows) {
   const EvalOptions& eval = options.eval;
   const bool evaluates = eval.strategy != EvalStrategy::kNo;
-  const std::vector<std::filesystem::path> files =
-      evaluates ? EvaluationFiles(eval.data, options.data) : std::vector<std::filesystem::path>();
+  const FileLists files = evaluates ? EvaluationFiles(eval.data, options.data) : FileLists();
   if (eval.split > 0) {
     if (!files.empty()) {
-      Fail("eval_split", "expected data without rows to evaluate on, got {}", files[0].string());
+      Fail("eval_split", "expected data without rows to evaluate on, got {}", files[0][0].string());
     }
     RowSplit split = SplitRows(rows.size(), eval.split, options.seed);
     EncodedRows held_out = rows.Select(std::move(split.evaluation));

@@ -15,9 +15,8 @@ namespace {
 using ::testing::HasSubstr;
 
 // Files of so many rows; row i of all has the first id i.
-std::vector<std::filesystem::path> WriteFiles(const std::filesystem::path& folder,
-                                              const std::vector<int>& counts) {
-  std::vector<std::filesystem::path> files;
+FileLists WriteFiles(const std::filesystem::path& folder, const std::vector<int>& counts) {
+  FileLists files;
   int id = 0;
   for (const int count : counts) {
     std::string text;
@@ -25,8 +24,8 @@ std::vector<std::filesystem::path> WriteFiles(const std::filesystem::path& folde
       text +=
           fmt::format(R"({{"input_ids": [{}, 1, 2{}]}})", id, id % 3 == 0 ? ", 3, 4" : "") + "\n";
     }
-    files.push_back(folder / fmt::format("{}.jsonl", files.size()));
-    WriteFile(files.back(), text);
+    files.push_back({folder / fmt::format("{}.jsonl", files.size())});
+    WriteFile(files.back()[0], text);
   }
   return files;
 }
@@ -89,10 +88,10 @@ TEST_F(StreamTest, BatchesAreThoseOfRowsInMemory) {
 
 TEST_F(StreamTest, ARowThatIsWrongIsNamedWhenItsTurnComes) {
   const auto files = WriteFiles(folder_.path(), {2500});
-  std::string text = ReadFile(files[0]);
+  std::string text = ReadFile(files[0][0]);
   const size_t at = text.find(R"({"input_ids": [2100,)");
   text.replace(at, 1, "?");
-  WriteFile(files[0], text);
+  WriteFile(files[0][0], text);
   const StreamedRows stream(EncodedRows(files, {.vocab = 10000}, 8));
   BatchLoader loader(stream, FullShape(8, {.batch = 1024}), {.shuffle = false});
   EXPECT_EQ(loader.Next().tokens, 1024 * 3 + 342 * 2);
@@ -109,7 +108,7 @@ TEST_F(StreamTest, RowsWithoutATrainedTokenAreLeftOut) {
             "\n";
   }
   WriteFile(path, text);
-  const StreamedRows stream(EncodedRows({path}, {.vocab = 10000}, 8));
+  const StreamedRows stream(EncodedRows({{path}}, {.vocab = 10000}, 8));
   BatchLoader loader(stream, FullShape(8, {.batch = 2}), {.shuffle = false});
   const Batch batch = loader.Next();
   EXPECT_EQ(batch.trained_tokens, 2);

@@ -6,6 +6,8 @@ import pathlib
 import shutil
 import subprocess
 
+import pyarrow
+import pyarrow.parquet
 from tokenizers import Tokenizer, decoders, models
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -47,6 +49,11 @@ def complaint(exit_code, *arguments, **more):
 
 def write_rows(path, *rows):
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def write_parquet(path, *rows, **options):
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(list(rows)), path, **options)
     return path
 
 

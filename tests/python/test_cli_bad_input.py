@@ -255,7 +255,7 @@ def test_missing_rows(tmp_path):
     assert "expected a file of rows" in refused_training(tmp_path, data=tmp_path / "none.jsonl")
     (tmp_path / "folder").mkdir()
     line = refused_training(tmp_path, data=tmp_path / "folder")
-    assert line == f"[{tmp_path / 'folder'}] expected a folder with train.jsonl, got one without"
+    assert line == f"[{tmp_path / 'folder'}] expected a folder with train.jsonl or train.parquet, got one without"
 
 
 def test_long_rows_are_cut_with_a_count(tmp_path):
