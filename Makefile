@@ -4,7 +4,7 @@
 JOBS := $(shell nproc)
 
 help: ## Print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: build ## Fine-tune SmolLM2 on the CPU and show what it learnt
 	@examples/demo/run.sh
@@ -26,9 +26,9 @@ bench: build ## Compare speed and memory with torch and JAX, packed rows with un
 	@.deps/venv-oracle/bin/python bench/packing.py
 	@.deps/venv-oracle/bin/python bench/contexts.py
 
-bench-peers: build ## Measure again how long a context fits hand-written JAX, beside ours
+bench-peers: build ## Measure how long a context JAX reaches on a TPU v5e chip, beside ours
 	@tools/setup.sh bench
-	@.deps/venv-oracle/bin/python bench/peer_contexts.py
+	@.deps/venv-oracle/bin/python bench/contexts.py --rows --peers
 
 bench-quality: build ## Compare the demo's exact match on bf16 weights with that on NF4 weights
 	@tools/setup.sh bench
