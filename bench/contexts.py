@@ -24,7 +24,8 @@ LESS_STATE = (*NF4, "--optim", "adamw_8bit")
 
 # model, topology, tokens, policy, more options, contexts of peers
 ROWS = [
-    (LLAMA_8B, "v5e:1x1", 131072, LONG, NF4, "MaxText NF4 19,456; JAX 12,288; Unsloth (CUDA) 39,543"),
+    (LLAMA_8B, "v5e:1x1", 131072, LONG, NF4,
+     "MaxText NF4 19,456; JAX int8 13,312, NF4 19,456, NF4 with offload 107,520; Unsloth (CUDA) 39,543"),
     (LLAMA_8B, "v5e:1x1", 163840, LONG, NF4, ""),
     (LLAMA_8B, "v6e:1x1", 262144, LONG, NF4, ""),
     (LLAMA_8B, "v6e:1x1", 393216, LONG, NF4, ""),

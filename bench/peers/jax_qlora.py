@@ -19,6 +19,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 STEP = 1024  # tokens; a multiple of the blocks that the step computes in
 SHORT = 2048
+PATIENCE = 3  # contexts in a row that do not fit end the search
 VARIANTS = ("int8", "nf4", "nf4-offload")
 UNITS = {unit: 1024**power for power, unit in enumerate("BKMGT")}
 KEYS = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
@@ -163,21 +164,26 @@ def guess(args, whole):
 
 
 def largest(args):
-    """The longest context, at most the model's, that a whole compilation finds to fit; None where none does."""
+    """The longest context found, at most the model's, that a whole compilation finds to fit; None where none does.
+
+    What a step needs does not grow evenly: a context may fit where one a little shorter does not.
+    """
     whole = in_child(args, args.config["max_position_embeddings"] // STEP * STEP)
     if whole["fits"]:
         return whole
     wanted_bytes(whole)
-    tokens = guess(args, whole)
-    best = in_child(args, tokens)
-    while not best["fits"] and tokens > STEP:
-        tokens -= STEP
-        best = in_child(args, tokens)
-        if best["fits"]:
-            return best
-    while best["fits"] and (longer := in_child(args, best["tokens"] + STEP))["fits"]:
-        best = longer
-    return best if best["fits"] else None
+    start, best, failures = guess(args, whole), None, 0
+    for tokens in range(start, whole["tokens"], STEP):
+        result = in_child(args, tokens)
+        best, failures = (result, 0) if result["fits"] else (best, failures + 1)
+        if failures == PATIENCE:
+            break
+    for tokens in range(start - STEP, 0, -STEP):
+        if best:
+            break
+        result = in_child(args, tokens)
+        best = result if result["fits"] else None
+    return best
 
 
 def main():

@@ -65,6 +65,15 @@ def test_the_search_ends_at_the_longest_that_compiles(monkeypatch, fixed, token,
     assert (found and found["tokens"]) == expected
 
 
+def test_the_search_passes_a_context_that_alone_does_not_fit(monkeypatch):
+    def in_child(args, tokens, hbm_mib=None):
+        fits = not hbm_mib and (tokens <= 9216 or tokens == 11264)
+        return {"tokens": tokens, "fits": fits, "bytes": tokens, "limit_bytes": 10000}
+
+    monkeypatch.setattr(jax_qlora, "in_child", in_child)
+    assert jax_qlora.largest(argparse.Namespace(config={"max_position_embeddings": 131072}))["tokens"] == 11264
+
+
 def test_a_dead_compiler_is_named(monkeypatch):
     monkeypatch.setattr(jax_qlora, "in_child",
                         lambda args, tokens, hbm_mib=None: {"tokens": tokens, "fits": False, "signal": 11})
@@ -92,3 +101,23 @@ def test_a_peer_stands_beside_ours():
     ours = {"peak_bytes": 8e9}
     assert contexts.peer_line(one, ours, 8192, 4096) == "| JAX int8 | 4,096 | 10.00e9 | 8.00e9 | 0.80 | 8,192 | 2.0 |"
     assert contexts.peer_line(one, ours, 8192, 8192) == "| JAX int8 | 4,096 | 10.00e9 | 8.00e9 | 0.80 |  |  |"
+
+
+def test_the_table_of_one_run(tmp_path):
+    peer = [{"variant": "int8", "tokens": tokens, "fits": True, "bytes": need}
+            for tokens, need in ((2048, 8e9), (4096, 16e9))]
+    ours = {"fits": True, "confirmed": True, "peak_bytes": 4e9, "limit_bytes": 16e9, "host_bytes": 1e9,
+            "compile_seconds": 1, "step_seconds_estimate": 1}
+    programs = {"python": "\n".join(map(json.dumps, peer)), "sophia": json.dumps(ours)}
+    for name, answer in programs.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\ncat <<'END'\n{answer}\nEND\n")
+        (tmp_path / name).chmod(0o755)
+    result = subprocess.run(
+        [sys.executable, ROOT / "bench" / "contexts.py", "--rows", "--peers", "int8", "--sophia", tmp_path / "sophia",
+         "--peer-python", tmp_path / "python", "--peers-out", tmp_path / "peers.json"],
+        capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines()[-2:] == ["| JAX int8 | 2,048 | 8.00e9 | 4.00e9 | 0.50 |  |  |",
+                                               "| JAX int8 | 4,096 | 16.00e9 | 4.00e9 | 0.25 | 163,840 | 40.0 |"]
+    written = json.loads((tmp_path / "peers.json").read_text())
+    assert written["peers"] == peer
+    assert [one["row"][2] for one in written["ours"]] == [163840, 2048, 4096]
