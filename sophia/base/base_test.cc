@@ -90,6 +90,12 @@ TEST(FileTest, UncommittedWriteLeavesNothing) {
   EXPECT_EQ(static_cast<char>(mapped.bytes()[0]), 'w');
 }
 
+TEST(JsonTest, MalformedTextIsExplainedWithLineAndColumn) {
+  EXPECT_THAT([] { ParseJson("{\"a\":\n1,}", "c.json"); },
+              ThrowsMessage<Error>(testing::StartsWith(
+                  "[c.json] expected valid JSON, got: parse error at line 2, column 3: ")));
+}
+
 TEST(JsonTest, TypedAccessNamesTheKey) {
   const Json json = ParseJson(R"({"a": 1, "b": "x", "n": null})", "c.json");
   EXPECT_EQ(Require<int64_t>(json, "a", "c.json"), 1);

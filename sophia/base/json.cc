@@ -62,6 +62,14 @@ struct JsonType<std::vector<int64_t>> {
   }
 };
 
+// nlohmann_json begins its messages with "[json.exception.parse_error.101] ".
+std::string_view WithoutLibraryPrefix(std::string_view message) {
+  const size_t end = message.find("] ");
+  return message.starts_with("[json.exception.") && end != std::string_view::npos
+             ? message.substr(end + 2)
+             : message;
+}
+
 Json YamlScalar(const YAML::Node& node) {
   const std::string& text = node.Scalar();
   const bool quoted = node.Tag() == "!";
@@ -109,7 +117,7 @@ Json ParseJson(std::string_view text, std::string_view where) {
   try {
     return Json::parse(text);
   } catch (const nlohmann::json::exception& error) {
-    Fail(where, "expected valid JSON, got: {}", error.what());
+    Fail(where, "expected valid JSON, got: {}", WithoutLibraryPrefix(error.what()));
   }
 }
 

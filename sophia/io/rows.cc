@@ -31,13 +31,32 @@ Json Message(std::string_view role, std::string content) {
   return {{"role", role}, {"content", std::move(content)}};
 }
 
-void CheckMessages(const Json& messages, std::string_view key, std::string_view where) {
+// The texts of a message's content in parts, one behind the other, as templates for parts print
+// them.
+std::string TextOfParts(const Json& parts, std::string_view at, std::string_view where) {
+  std::string text;
+  for (size_t i = 0; i < parts.size(); ++i) {
+    const Json& part = parts[i];
+    const Json type = part.is_object() ? part.value("type", Json()) : Json();
+    const bool is_text = type == "text" && part.contains("text") && part["text"].is_string();
+    if (!is_text) {
+      Fail(where, R"(expected {}.content[{}] to be {{"type": "text", "text": "…"}}, got {})", at, i,
+           type.is_string() && type != "text" ? fmt::format("a part of type {}", Dump(type))
+                                              : Dump(part).substr(0, 80));
+    }
+    text += part["text"].get_ref<const std::string&>();
+  }
+  return text;
+}
+
+// `messages` with texts in place of parts.
+Json CheckedMessages(Json messages, std::string_view key, std::string_view where) {
   if (!messages.is_array()) {
     Fail(where, "expected '{}' to be a list of messages, got {}", key, messages.type_name());
   }
   if (messages.empty()) Fail(where, "expected '{}' to hold at least one message, got none", key);
   for (size_t i = 0; i < messages.size(); ++i) {
-    const Json& message = messages[i];
+    Json& message = messages[i];
     const std::string at = fmt::format("{}[{}]", key, i);
     if (!message.is_object()) {
       Fail(where, "expected {} to be an object, got {}", at, message.type_name());
@@ -46,14 +65,17 @@ void CheckMessages(const Json& messages, std::string_view key, std::string_view 
       Fail(where, "expected {}.role to be a string, got {}", at,
            message.contains("role") ? message["role"].type_name() : "nothing");
     }
-    const Json& content = message.contains("content") ? message["content"] : Json();
-    if (content.is_null() && !Has(message, "tool_calls")) {
+    if (!Has(message, "content")) {
+      if (Has(message, "tool_calls")) continue;
       Fail(where, "expected {}.content or {}.tool_calls, got neither", at, at);
     }
-    if (!content.is_null() && !content.is_string() && !content.is_array() && !content.is_object()) {
+    Json& content = message["content"];
+    if (content.is_array()) content = TextOfParts(content, at, where);
+    if (!content.is_string() && !content.is_object()) {
       Fail(where, "expected {}.content to be text or parts, got {}", at, content.type_name());
     }
   }
+  return messages;
 }
 
 // `tools` as a list; data sets also store it as the JSON text of one.
@@ -70,8 +92,7 @@ Json Tools(const Json& json, std::string_view where) {
 }
 
 ChatRow MessagesRow(const Json& json, std::string_view where) {
-  CheckMessages(json["messages"], "messages", where);
-  return {json["messages"], Tools(json, where)};
+  return {CheckedMessages(json["messages"], "messages", where), Tools(json, where)};
 }
 
 std::string_view ShareGptRole(const std::string& from, size_t index, std::string_view where) {
@@ -102,8 +123,9 @@ ChatRow ShareGptRow(const Json& json, std::string_view where) {
   Json messages = Json::array();
   if (Has(json, "system")) messages.push_back(Message("system", Text(json, "system", where)));
   if (turns[0].is_object() && turns[0].contains("role")) {
-    CheckMessages(turns, "conversations", where);
-    for (const Json& turn : turns) messages.push_back(turn);
+    for (Json& turn : CheckedMessages(turns, "conversations", where)) {
+      messages.push_back(std::move(turn));
+    }
     return {std::move(messages), Tools(json, where)};
   }
   for (size_t i = 0; i < turns.size(); ++i) {
@@ -164,9 +186,8 @@ PromptCompletionRow PromptRow(const Json& json, std::string_view where) {
          "and {}",
          prompt.type_name(), completion.type_name());
   }
-  CheckMessages(prompt, "prompt", where);
-  CheckMessages(completion, "completion", where);
-  return {prompt, completion, Tools(json, where)};
+  return {CheckedMessages(prompt, "prompt", where),
+          CheckedMessages(completion, "completion", where), Tools(json, where)};
 }
 
 [[noreturn]] void RefusePreference(std::string_view where) {
@@ -254,8 +275,9 @@ Row ParsePromptRow(const Json& json, std::string_view where) {
   if (is_other) return ParseRow(json, where);
   if (Has(json, "prompt") && !Has(json, "completion")) {
     const Json& prompt = json["prompt"];
-    if (!prompt.is_string()) CheckMessages(prompt, "prompt", where);
-    return PromptCompletionRow{prompt, nullptr, Tools(json, where)};
+    return PromptCompletionRow{
+        prompt.is_string() ? prompt : CheckedMessages(prompt, "prompt", where), nullptr,
+        Tools(json, where)};
   }
   if (Has(json, "instruction") && !Has(json, "output")) return AlpacaPrompt(json, where);
   if (Has(json, "question") && !Has(json, "answer")) {

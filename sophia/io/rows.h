@@ -15,7 +15,7 @@ struct TextRow {
 
 // From `messages`, ShareGPT's `conversations`, Alpaca's `instruction` or `question`/`answer`.
 struct ChatRow {
-  Json messages;  // [{role, content, ...}], at least one
+  Json messages;  // [{role, content, ...}], at least one; no content is a list of parts
   Json tools;     // list of JSON schemas, or null
 };
 
@@ -45,8 +45,9 @@ struct SegmentsRow {
 
 using Row = std::variant<TextRow, ChatRow, PromptCompletionRow, TokensRow, SegmentsRow>;
 
-// Detects the form of a row by its keys; further keys are ignored. Throws Error naming `where`, the
-// keys found and the forms accepted, and for rows of preferences what they would need.
+// Detects the form of a row by its keys; further keys are ignored. A message's content in parts,
+// [{"type": "text", "text"}, ...], becomes their texts behind each other. Throws Error naming
+// `where`, the keys found and the forms accepted, and for rows of preferences what they would need.
 Row ParseRow(const Json& json, std::string_view where);
 
 // The same for a row that is to be answered: the answer may be missing. Then a conversation ends

@@ -27,6 +27,31 @@ std::string ErrorOf(const std::string& text) {
   return MessageOf([&] { Parsed(text); });
 }
 
+TEST(Rows, ContentInPartsIsTheirTexts) {
+  const std::string parts = R"([{"type": "text", "text": "a "}, {"type": "text", "text": "b"}])";
+  const std::string user = R"([{"role": "user", "content": )" + parts + "}]";
+  EXPECT_EQ(ParsedAs<ChatRow>(R"({"messages": )" + user + "}").messages[0]["content"], "a b");
+  EXPECT_EQ(ParsedAs<ChatRow>(R"({"conversations": )" + user + "}").messages[0]["content"], "a b");
+  const auto pair =
+      ParsedAs<PromptCompletionRow>(R"({"prompt": )" + user + R"(, "completion": )" + user + "}");
+  EXPECT_EQ(pair.prompt[0]["content"], "a b");
+  EXPECT_EQ(pair.completion[0]["content"], "a b");
+  EXPECT_EQ(std::get<PromptCompletionRow>(
+                ParsePromptRow(Json::parse(R"({"prompt": )" + user + "}"), "here"))
+                .prompt[0]["content"],
+            "a b");
+  const auto none = ParsedAs<ChatRow>(R"({"messages": [{"role": "user", "content": []}]})");
+  EXPECT_EQ(none.messages[0]["content"], "");
+  const std::string image =
+      ErrorOf(R"({"messages": [{"role": "user", "content": [{"type": "image", "url": "x"}]}]})");
+  EXPECT_THAT(image, HasSubstr(R"(messages[0].content[0] to be {"type": "text", "text": "…"})"));
+  EXPECT_THAT(image, EndsWith("got a part of type \"image\""));
+  EXPECT_THAT(ErrorOf(R"({"messages": [{"role": "user", "content": [{"type": "text"}]}]})"),
+              EndsWith(R"(got {"type":"text"})"));
+  EXPECT_THAT(ErrorOf(R"({"messages": [{"role": "user", "content": ["a"]}]})"),
+              EndsWith(R"(got "a")"));
+}
+
 TEST(Rows, ReadsEveryForm) {
   EXPECT_EQ(ParsedAs<TextRow>(R"({"id": 7, "text": "abc"})").text, "abc");
 
@@ -38,7 +63,7 @@ TEST(Rows, ReadsEveryForm) {
       ParsedAs<ChatRow>(R"({"messages": [{"role": "assistant", "tool_calls": [{}]}], "tools": []})")
           .tools.is_null());
   EXPECT_EQ(ParsedAs<ChatRow>(
-                R"({"messages": [{"role": "user", "content": []}], "tools": "[{\"y\": 2}]"})")
+                R"({"messages": [{"role": "user", "content": ""}], "tools": "[{\"y\": 2}]"})")
                 .tools[0]["y"],
             2);
 

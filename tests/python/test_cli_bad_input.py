@@ -232,7 +232,7 @@ def test_ids_that_are_no_ids(tmp_path):
 @pytest.mark.parametrize("text, message", [
     ("", "expected at least one row, got none"),
     ("\n\n", "expected at least one row, got none"),
-    ('{"input_ids": [1, 2]}\n{"input_ids": [1,', "rows.jsonl:2] expected valid JSON"),
+    ('{"input_ids": [1, 2]}\n{"input_ids": [1,', "rows.jsonl:2] expected valid JSON, got: parse error at line 1, "),
     ('{"input_ids": [1, 128]}', "rows.jsonl:1] expected token ids from 0 to 127, got 128"),
     ('{"input_ids": [1, -2]}', "got -2"),
     ('{"input_ids": [1, "x"]}', "expected 'input_ids' to be a list of integers"),
@@ -244,6 +244,8 @@ def test_ids_that_are_no_ids(tmp_path):
     ("[1]", "expected a row to be an object"),
     ('{"prompt": "x", "chosen": "y", "rejected": "z"}', "an objective for preferences such as DPO's"),
     ('{"prompt": "x", "completion": "y", "label": true}', "KTO's objective"),
+    ('{"input_ids": [1, 2]}\n{"messages": [{"role": "user", "content": [{"type": "image"}]}]}',
+     "rows.jsonl:2] expected messages[0].content[0] to be"),
 ])
 def test_rows(tmp_path, text, message):
     path = tmp_path / "rows.jsonl"
