@@ -107,10 +107,10 @@ constexpr auto kOptions = std::to_array<OptionSpec>({
      "true: A at random and B zero; pissa, pissa_niter_N: begin with the principal part of the "
      "weights, by an SVD to convergence or N "
      "iterations, and train it; the adapter is saved as one of twice the rank for the base itself"},
-    {kTraining, kLora, "lora_rank_pattern", "rank_pattern", kTextOrList, "NAME=N[,NAME=N]", "",
+    {kTraining, kLora, "lora_rank_pattern", "rank_pattern", kPatterns, "NAME=N[,NAME=N]", "",
      "rank of modules by the end of their path, a name or regular expression; the first that "
      "matches counts"},
-    {kTraining, kLora, "lora_alpha_pattern", "alpha_pattern", kTextOrList, "NAME=X[,NAME=X]", "",
+    {kTraining, kLora, "lora_alpha_pattern", "alpha_pattern", kPatterns, "NAME=X[,NAME=X]", "",
      "alpha of modules, likewise"},
     {kTraining, kLora, "loraplus_lr_ratio", "", kNumber, "X", "1",
      "LoRA+: times the learning rate of B", Above(0)},

@@ -24,6 +24,8 @@ std::string Expected(const OptionSpec& spec) {
       return "a text";
     case OptionType::kTextOrList:
       return "a text or a list of texts";
+    case OptionType::kPatterns:
+      return "a text, a list of texts or a mapping of names to numbers";
     case OptionType::kTextOrFlag:
       return "a text, true or false";
     case OptionType::kTexts:
@@ -104,6 +106,9 @@ bool IsOf(OptionType type, const Json& value) {
     case OptionType::kTextOrList:
     case OptionType::kTextOrFlag:
       return value.is_string();
+    case OptionType::kPatterns:
+      return value.is_string() ||
+             (value.is_object() && std::ranges::all_of(value, &Json::is_number));
     case OptionType::kNumbers:
       return value.is_array() && std::ranges::all_of(value, &Json::is_number);
     case OptionType::kTexts:
@@ -159,8 +164,8 @@ Json ValueFromText(const OptionSpec& spec, const std::string& text, std::string_
 }
 
 Json ValueFromYaml(const OptionSpec& spec, const Json& value, std::string_view where) {
-  if (spec.type == OptionType::kTextOrList && value.is_array())
-    return JoinedTexts(spec, value, where);
+  const bool joins = spec.type == OptionType::kTextOrList || spec.type == OptionType::kPatterns;
+  if (joins && value.is_array()) return JoinedTexts(spec, value, where);
   if (spec.type == OptionType::kTextOrFlag && value.is_boolean()) return Dump(value);
   const bool is_one_of_list = (spec.type == OptionType::kTexts && value.is_string()) ||
                               (spec.type == OptionType::kNumbers && value.is_number());
@@ -214,6 +219,8 @@ std::vector<std::string> Values::Texts(std::string_view key) const {
 std::vector<double> Values::Numbers(std::string_view key) const {
   return Get(key).get<std::vector<double>>();
 }
+
+Json Values::Patterns(std::string_view key) const { return Get(key); }
 
 std::vector<std::string> Values::NeedTexts(std::string_view key) const {
   std::vector<std::string> texts = Texts(key);

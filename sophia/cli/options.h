@@ -46,6 +46,7 @@ enum class OptionType : uint8_t {
   kNumber,
   kText,
   kTextOrList,  // a list in YAML is joined by commas
+  kPatterns,    // likewise; or a mapping of texts to numbers in YAML, which stays one
   kTextOrFlag,  // true and false in YAML are texts
   kTexts,       // given several times, or as a list in YAML
   kNumbers,     // separated by commas, or as a list in YAML
@@ -103,6 +104,7 @@ class Values {
   std::string Text(std::string_view key) const;  // empty when there is none
   std::vector<std::string> Texts(std::string_view key) const;
   std::vector<double> Numbers(std::string_view key) const;
+  Json Patterns(std::string_view key) const;  // a text, or an object of numbers
   // Throw UsageError when there is none or it is empty.
   std::string NeedText(std::string_view key) const;
   std::vector<std::string> NeedTexts(std::string_view key) const;

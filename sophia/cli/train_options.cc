@@ -45,11 +45,21 @@ std::vector<std::string> SplitPatterns(const std::string& text) {
   return parts;
 }
 
-// "q_proj=4,layers.0.*=8" as pairs.
+// The parts "q_proj=4" of a text or of a mapping.
+std::vector<std::string> PatternParts(const Json& value) {
+  if (value.is_string()) return SplitPatterns(value.get<std::string>());
+  std::vector<std::string> parts;
+  for (const auto& [name, number] : value.items()) {
+    parts.push_back(fmt::format("{}={}", name, Dump(number)));
+  }
+  return parts;
+}
+
+// "q_proj=4,layers.0.*=8" or {q_proj: 4} as pairs.
 template <typename T>
 std::vector<std::pair<std::string, T>> PatternsFrom(const Values& values, std::string_view key) {
   std::vector<std::pair<std::string, T>> patterns;
-  for (const std::string& part : SplitPatterns(values.Text(key))) {
+  for (const std::string& part : PatternParts(values.Patterns(key))) {
     if (Trim(part).empty()) continue;
     const size_t equals = part.rfind('=');
     const std::string name(Trim(part.substr(0, equals)));

@@ -8,6 +8,7 @@
 #include <variant>
 #include <vector>
 
+#include "sophia/base/json.h"
 #include "sophia/io/tokenizer/regex.h"
 #include "sophia/nn/param.h"
 
@@ -27,13 +28,20 @@ std::string TargetsText(const Targets& targets);
 
 // "NAME=VALUE, NAME=VALUE" of patterns.
 template <typename T>
-std::string PatternsText(const std::vector<std::pair<std::string, T>>& patterns,
-                         std::string_view separator = ", ") {
+std::string PatternsText(const std::vector<std::pair<std::string, T>>& patterns) {
   std::string text;
   for (const auto& [pattern, value] : patterns) {
-    text += fmt::format("{}{}={}", text.empty() ? "" : separator, pattern, value);
+    text += fmt::format("{}{}={}", text.empty() ? "" : ", ", pattern, value);
   }
   return text;
+}
+
+// {NAME: VALUE, ...} of patterns; of equal names the first counts.
+template <typename T>
+Json PatternsJson(const std::vector<std::pair<std::string, T>>& patterns) {
+  Json json = Json::object();
+  for (const auto& [pattern, value] : patterns) json.emplace(pattern, value);
+  return json;
 }
 
 // How A and B begin: as PEFT's init_lora_weights true, or its pissa and pissa_niter_N.

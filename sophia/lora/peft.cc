@@ -73,13 +73,6 @@ size_t LayerBytes(const nn::ParamSpec& spec) {
 }
 
 template <typename T>
-Json PatternJson(const std::vector<std::pair<std::string, T>>& patterns) {
-  Json json = Json::object();
-  for (const auto& [pattern, value] : patterns) json[pattern] = value;
-  return json;
-}
-
-template <typename T>
 std::vector<std::pair<std::string, T>> PatternsOf(const Json& config, const char* key,
                                                   std::string_view where) {
   std::vector<std::pair<std::string, T>> patterns;
@@ -129,8 +122,8 @@ Json ConfigJson(const LoraConfig& config, const std::string& base_model) {
           {"modules_to_save", nullptr},
           {"layers_to_transform", nullptr},
           {"layers_pattern", nullptr},
-          {"rank_pattern", PatternJson(config.rank_pattern)},
-          {"alpha_pattern", PatternJson(config.alpha_pattern)}};
+          {"rank_pattern", PatternsJson(config.rank_pattern)},
+          {"alpha_pattern", PatternsJson(config.alpha_pattern)}};
 }
 
 fs::path TensorsOf(const fs::path& folder) { return folder / "adapter_model.safetensors"; }

@@ -113,10 +113,10 @@ Json TrainOptions::ToJson() const {
   if (lora.init == lora::LoraInit::kPissa) json["init_lora_weights"] = lora.InitName();
   if (lora.use_dora) json["use_dora"] = true;
   if (!lora.rank_pattern.empty()) {
-    json["lora_rank_pattern"] = lora::PatternsText(lora.rank_pattern, ",");
+    json["lora_rank_pattern"] = lora::PatternsJson(lora.rank_pattern);
   }
   if (!lora.alpha_pattern.empty()) {
-    json["lora_alpha_pattern"] = lora::PatternsText(lora.alpha_pattern, ",");
+    json["lora_alpha_pattern"] = lora::PatternsJson(lora.alpha_pattern);
   }
   if (loraplus_lr_ratio != 1) json["loraplus_lr_ratio"] = loraplus_lr_ratio;
   if (const std::string arguments = ToText(optimizer, optimizer_arguments); !arguments.empty()) {

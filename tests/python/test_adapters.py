@@ -52,6 +52,25 @@ def test_patterns_are_saved_and_go_on(tmp_path):
         tmp_path / "whole" / "adapter_model.safetensors").read_bytes()
 
 
+def test_patterns_may_be_a_mapping_in_a_file(tmp_path):
+    """As PEFT's own keys; a name may have a comma, which separates patterns in a text."""
+    config = tmp_path / "run.yaml"
+    config.write_text("rank_pattern: {layers.0.self_attn.q_proj: 5, '[kv]_proj|x,y': 3}\nalpha_pattern:\n  down_proj: 3\n")
+    for name, flags in (("text", PATTERNS), ("mapping", {"lora-r": 2, "config": config})):
+        output(*training(tmp_path / name, **flags))
+    tensors = [(tmp_path / name / "adapter_model.safetensors").read_bytes() for name in ("text", "mapping")]
+    assert tensors[0] == tensors[1]
+    again = tmp_path / "mapping" / "training_args.json"
+    assert json.loads(again.read_text())["lora_rank_pattern"] == {"layers.0.self_attn.q_proj": 5, "[kv]_proj|x,y": 3}
+    output("train", "--config", again, "--out", tmp_path / "again")
+    assert (tmp_path / "again" / "adapter_model.safetensors").read_bytes() == tensors[0]
+    for value, reason in [("{q_proj: x}", "expected a text, a list of texts or a mapping of names to numbers"),
+                          ("{q_proj: 1.5}", "expected NAME=an integer of at least 1, got 'q_proj=1.5'"),
+                          ("{q_proj: 0}", "got 'q_proj=0'"), ("4", "a mapping of names to numbers, got 4")]:
+        config.write_text(f"rank_pattern: {value}\n")
+        assert reason in complaint(2, *training(tmp_path / "out", config=config))
+
+
 def test_dora_begins_as_the_base_model(tmp_path):
     """The first magnitudes are the norms of the rows; packed weights count as they are read."""
     for quant in ("none", "int8"):
