@@ -50,8 +50,8 @@ std::vector<Branch> BranchesOf(const std::vector<nn::ParamSpec>& specs) {
     Branch branch{module, place(module + ".weight"), i, place(module + ".lora_B.weight")};
     if (specs[branch.weight].packed.format != nullptr) {
       Fail("init_lora_weights",
-           "expected weights that are not packed (--quant none) for PiSSA, got "
-           "{} in {}",
+           "expected weights that are not packed (--quant none) for PiSSA, whose residual would be "
+           "rounded anew, so that the saved adapter would not fit the packed model, got {} in {}",
            module, specs[branch.weight].packed.format->name);
     }
     branches.push_back(std::move(branch));
