@@ -14,9 +14,9 @@ using pallas::Val;
 
 // Results in the order of the kernel's.
 std::vector<Tensor> Reference(std::span<const Tensor> in, const AdamWOptions& options) {
-  const AdamWStep<Tensor> step(Convert(in[1], DType::kF32), Convert(in[2], DType::kF32), in[3],
-                               in[4], NumbersIn(in[0]), options);
-  return {Convert(step.param, in[1].dtype()), step.mu, step.nu};
+  const AdamWStep<Tensor> step(Convert(in[1], DType::kF32), Convert(in[2], DType::kF32),
+                               Convert(in[3], DType::kF32), in[4], NumbersIn(in[0]), options);
+  return {Convert(step.param, in[1].dtype()), Convert(step.mu, in[3].dtype()), step.nu};
 }
 
 }  // namespace
@@ -26,15 +26,18 @@ AdamWResult AdamW(const Tensor& param, const Tensor& grad, const Moments& moment
                   const AdamWOptions& options) {
   CheckAdamWInputs(param, grad, scalars);
   for (const Tensor& moment : {moments.mu, moments.nu}) {
-    if (moment.shape() == Shape{DType::kF32, param.dims()}) continue;
-    Fail("adamw", "expected moments f32 of the sizes of {}, got {}", ToString(param.shape()),
-         ToString(moment.shape()));
+    const bool is_bf16_mean = moment == moments.mu && moment.dtype() == DType::kBF16;
+    if (moment.dims() == param.dims() && (moment.dtype() == DType::kF32 || is_bf16_mean)) continue;
+    Fail("adamw", "expected moments f32, mu also bf16, of the sizes of {}, got {}",
+         ToString(param.shape()), ToString(moment.shape()));
   }
   const Dims dims = ParamRows(param.dims());
-  const int64_t bytes = 2 * ByteSize(param.dtype(), 1) + ByteSize(grad.dtype(), 1) + 4 * 4;
+  const int64_t bytes = 2 * ByteSize(param.dtype(), 1) + ByteSize(grad.dtype(), 1) +
+                        2 * ByteSize(moments.mu.dtype(), 1) + 2 * 4;
   const RowBlocks blocks =
       PlanRows("adamw", dims[0], dims[1], target, {.bytes = bytes, .rows = {options.block_rows}});
-  pallas::KernelSpec spec = RowSpec("adamw", blocks, 4, {param.dtype(), DType::kF32, DType::kF32});
+  pallas::KernelSpec spec =
+      RowSpec("adamw", blocks, 4, {param.dtype(), moments.mu.dtype(), DType::kF32});
   spec.in_specs.insert(spec.in_specs.begin(), ScalarSpec());
   spec.input_output_aliases = {{1, 0}, {3, 1}, {4, 2}};
   const int64_t elements = dims[0] * dims[1];

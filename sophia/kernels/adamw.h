@@ -33,8 +33,8 @@ struct AdamWResult {
 //   mu = b1·mu + (1 - b1)·g,  nu = b2·nu + (1 - b2)·g²,
 //   param -= learning_rate · (mu / correction1 / (sqrt(nu) / root_correction2 + eps)
 //                             + weight_decay · param).
-// param: f32 or bf16 of any sizes; grad of its sizes, any float. Kernels write the results over
-// param and moments.
+// param: f32 or bf16 of any sizes; grad of its sizes, any float; mu f32, or bf16 and then rounded
+// when it is stored. Kernels write the results over param and moments.
 //
 // Tiles: the parameter as rows (ParamRows), [block_rows, min(columns, 2048)]. VMEM: seven blocks
 // twice, 28 bytes an element with f32 parameters and gradients. Numerics: f32, param rounded once;

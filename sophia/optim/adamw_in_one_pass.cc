@@ -12,7 +12,7 @@ namespace sophia::optim {
 namespace {
 
 bool HasCodes(const AdamWOptions& options, const Shape& parameter) {
-  return options.moments_8bit && parameter.dims.size() >= 2 &&
+  return options.moments == MomentStorage::k8Bit && parameter.dims.size() >= 2 &&
          parameter.elements() >= kLeast8BitElements;
 }
 
@@ -31,7 +31,9 @@ std::vector<Slot> Slots(const AdamWOptions& options, std::span<const NamedShape>
       if (HasCodes(options, parameter.shape)) {
         add(kind, parameter, kernels::MomentCodes(dims), zero);
       } else {
-        add(kind, parameter, {DType::kF32, dims}, 0);
+        const bool is_bf16 =
+            options.moments == MomentStorage::kBF16Mean && std::string_view(kind) == "mu";
+        add(kind, parameter, {is_bf16 ? DType::kBF16 : DType::kF32, dims}, 0);
       }
     }
   }

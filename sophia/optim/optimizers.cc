@@ -135,7 +135,7 @@ Transform ScaleByLearningRate(const Schedule& schedule) {
 }
 
 Transform AdamW(const AdamWOptions& options) {
-  if (options.target.mode != pallas::Mode::kReference || options.moments_8bit) {
+  if (options.target.mode != pallas::Mode::kReference || options.moments != MomentStorage::kF32) {
     return AdamWInOnePass(options);
   }
   return Scheduled(options.update, ScaleByAdam(options.adam));

@@ -38,13 +38,20 @@ struct UpdateOptions {
 
 // Adam with decoupled weight decay (Loshchilov and Hutter, arXiv:1711.05101), as torch.optim.AdamW:
 // p -= lr * weight_decay * p + lr * Adam's direction.
+enum class MomentStorage : uint8_t {
+  kF32,
+  // mu is bf16, as with Optax's mu_dtype; nu stays f32, whose steps of 1 - b2 bf16 would round
+  // away.
+  kBF16Mean,
+  // Those of parameters with at least two dimensions and kLeast8BitElements elements are 8-bit
+  // codes and the scales of their blocks, in slots mu, nu, mu_absmax and nu_absmax/<parameter>: see
+  // kernels::AdamW8Bit.
+  k8Bit,
+};
 struct AdamWOptions {
   UpdateOptions update;
   AdamOptions adam = {};
-  // Moments of parameters with at least two dimensions and kLeast8BitElements elements are 8-bit
-  // codes and the scales of their blocks, in slots mu, nu, mu_absmax and nu_absmax/<parameter>: see
-  // kernels::AdamW8Bit.
-  bool moments_8bit = false;
+  MomentStorage moments = MomentStorage::kF32;
   // With mode kMosaic or kInterpret one kernel moves a parameter and its moments.
   kernels::KernelTarget target = {};
 };

@@ -88,6 +88,7 @@ std::vector<std::byte> Repeated(const Slot& slot) {
 
 std::vector<std::byte> InitialBytes(const Slot& slot) {
   if (slot.shape.dtype == DType::kU8) return Repeated<uint8_t>(slot);
+  if (slot.shape.dtype == DType::kBF16 && slot.initial_value == 0) return Repeated<uint16_t>(slot);
   SOPHIA_CHECK(slot.shape.dtype == DType::kF32, "slot {}", ToString(slot.shape));
   return Repeated<float>(slot);
 }

@@ -28,6 +28,7 @@ constexpr optim::AdamOptions kSophiaDefaults = {.b1 = 0.96, .b2 = 0.99, .eps = 1
 constexpr auto kOptimizers = std::to_array<OptimizerInfo>({
     {"adamw_torch"},
     {"adamw_8bit"},
+    {"adamw_bf16"},
     {"sgd"},
     {"adafactor", {}, kAdafactorArguments},
     {"lion", kLionDefaults},
@@ -98,6 +99,10 @@ optim::Transform MakeOptimizer(const OptimizerChoice& choice, const optim::Updat
     SOPHIA_CHECK(found != info.arguments.end(), "{} has no {}", info.name, name);
     return found->value;
   };
+  const auto adamw = [&](optim::MomentStorage moments) {
+    return optim::AdamW(
+        {.update = update, .adam = choice.adam, .moments = moments, .target = target});
+  };
   const auto sophia = [&](optim::Curvature estimator) {
     return optim::Sophia(
         {.update = update,
@@ -110,11 +115,11 @@ optim::Transform MakeOptimizer(const OptimizerChoice& choice, const optim::Updat
   };
   switch (choice.kind) {
     case OptimizerKind::kAdamW:
+      return adamw(optim::MomentStorage::kF32);
     case OptimizerKind::kAdamW8Bit:
-      return optim::AdamW({.update = update,
-                           .adam = choice.adam,
-                           .moments_8bit = choice.kind == OptimizerKind::kAdamW8Bit,
-                           .target = target});
+      return adamw(optim::MomentStorage::k8Bit);
+    case OptimizerKind::kAdamWBF16:
+      return adamw(optim::MomentStorage::kBF16Mean);
     case OptimizerKind::kSgd:
       return optim::Sgd(update);
     case OptimizerKind::kAdafactor:

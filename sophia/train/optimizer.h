@@ -13,6 +13,7 @@ namespace sophia::train {
 enum class OptimizerKind : uint8_t {
   kAdamW,
   kAdamW8Bit,
+  kAdamWBF16,
   kSgd,
   kAdafactor,
   kLion,

@@ -1,6 +1,8 @@
 // AdamW's kernels compiled for a TPU: what they write takes the place of what they read.
 #include <gtest/gtest.h>
 
+#include <array>
+
 #include "sophia/optim/optimizers.h"
 #include "sophia/pjrt/test_support.h"
 #include "sophia/runtime/program.h"
@@ -45,12 +47,12 @@ int64_t StateBytes(const Transform& transform) {
   return bytes;
 }
 
-class AdamWMemoryTest : public testing::TestWithParam<bool> {};
+class AdamWMemoryTest : public testing::TestWithParam<MomentStorage> {};
 
 TEST_P(AdamWMemoryTest, UpdatesInPlace) {
   const Transform adamw =
       AdamW({.update = {.schedule = {.learning_rate = 1e-3}, .max_grad_norm = 1},
-             .moments_8bit = GetParam(),
+             .moments = GetParam(),
              .target = {pallas::Mode::kMosaic, pallas::Chip::kV5e}});
   const pjrt::CompiledMemoryStats memory = MemoryOf(adamw);
   int64_t params = 0;
@@ -62,8 +64,15 @@ TEST_P(AdamWMemoryTest, UpdatesInPlace) {
   EXPECT_LT(memory.temp, params / 50);
 }
 
-INSTANTIATE_TEST_SUITE_P(Moments, AdamWMemoryTest, testing::Values(false, true),
-                         [](const auto& info) { return info.param ? "EightBits" : "F32"; });
+std::string NameOfStorage(const testing::TestParamInfo<MomentStorage>& info) {
+  constexpr std::array<const char*, 3> kNames = {"F32", "BF16Mean", "EightBits"};
+  return kNames[static_cast<size_t>(info.param)];
+}
+
+INSTANTIATE_TEST_SUITE_P(Moments, AdamWMemoryTest,
+                         testing::Values(MomentStorage::kF32, MomentStorage::kBF16Mean,
+                                         MomentStorage::k8Bit),
+                         NameOfStorage);
 
 }  // namespace
 }  // namespace sophia::optim

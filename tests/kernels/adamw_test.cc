@@ -46,8 +46,9 @@ TEST_F(AdamWErrorsTest, NameWhatDoesNotFit) {
             "[adamw] expected a parameter of f32 or bf16, got s32[4]");
   EXPECT_EQ(refusal(w, F32({16, 64}), {w, w}, scalars_),
             "[adamw] expected a gradient of the sizes of f32[16, 128], got f32[16, 64]");
-  EXPECT_EQ(refusal(w, w, {w, F32({128, 16})}, scalars_),
-            "[adamw] expected moments f32 of the sizes of f32[16, 128], got f32[128, 16]");
+  EXPECT_EQ(
+      refusal(w, w, {w, F32({128, 16})}, scalars_),
+      "[adamw] expected moments f32, mu also bf16, of the sizes of f32[16, 128], got f32[128, 16]");
   EXPECT_EQ(refusal(w, w, {w, w}, {one_, one_, one_, F32({1})}),
             "[adamw] expected scalars f32[], got f32[1]");
   EXPECT_THAT(refusal(w, w, {w, w}, scalars_, {.block_rows = 8}),

@@ -18,10 +18,10 @@ struct MomentsRun {
   std::vector<Slot> slots;
   std::vector<OptimStep> steps;
 };
-MomentsRun RunMoments(bool moments_8bit, pallas::Mode mode) {
+MomentsRun RunMoments(MomentStorage moments, pallas::Mode mode) {
   const AdamWOptions options{
       .update = {.schedule = kSchedule, .weight_decay = 0.1, .max_grad_norm = 1},
-      .moments_8bit = moments_8bit,
+      .moments = moments,
       .target = {.mode = mode}};
   const Transform transform = AdamW(options);
   OptimCase test{transform,
@@ -53,9 +53,10 @@ double Distance(const std::vector<Values>& a, const std::vector<Values>& b) {
 }
 
 TEST(EightBitMomentsTest, MoveParametersAsF32MomentsDo) {
-  const std::vector<OptimStep> wide = RunMoments(false, pallas::Mode::kReference).steps;
+  const std::vector<OptimStep> wide =
+      RunMoments(MomentStorage::kF32, pallas::Mode::kReference).steps;
   for (const pallas::Mode mode : {pallas::Mode::kReference, pallas::Mode::kInterpret}) {
-    const std::vector<OptimStep> coded = RunMoments(true, mode).steps;
+    const std::vector<OptimStep> coded = RunMoments(MomentStorage::k8Bit, mode).steps;
     const double way = Distance(wide.back().params, wide[0].params);
     const double apart = Distance(wide.back().params, coded.back().params);
     EXPECT_LT(apart, 0.02 * way);
@@ -67,15 +68,17 @@ TEST(EightBitMomentsTest, MoveParametersAsF32MomentsDo) {
 }
 
 TEST(EightBitMomentsTest, AreTheSameInterpretedAndInPlainOps) {
-  const std::vector<OptimStep> kernel = RunMoments(true, pallas::Mode::kInterpret).steps;
-  const std::vector<OptimStep> plain = RunMoments(true, pallas::Mode::kReference).steps;
+  const std::vector<OptimStep> kernel =
+      RunMoments(MomentStorage::k8Bit, pallas::Mode::kInterpret).steps;
+  const std::vector<OptimStep> plain =
+      RunMoments(MomentStorage::k8Bit, pallas::Mode::kReference).steps;
   for (size_t step = 0; step < kernel.size(); ++step) {
     EXPECT_LT(Distance(kernel[step].params, plain[step].params), 1e-5) << step;
   }
 }
 
 TEST(EightBitMomentsTest, NameTheirSlots) {
-  const MomentsRun run = RunMoments(true, pallas::Mode::kReference);
+  const MomentsRun run = RunMoments(MomentStorage::k8Bit, pallas::Mode::kReference);
   std::vector<std::string> names;
   for (const Slot& slot : run.slots) names.push_back(slot.name + " " + ToString(slot.shape));
   EXPECT_EQ(names,
@@ -91,10 +94,9 @@ TEST(EightBitMomentsTest, NameTheirSlots) {
 
 // LoRA of rank 16 on the widest layer of SmolLM2, Llama 3.2 1B and Llama 3.1 8B.
 TEST(EightBitMomentsTest, TakeAQuarterOfTheMemory) {
-  const auto bytes = [](const std::vector<NamedShape>& parameters, bool moments_8bit) {
+  const auto bytes = [](const std::vector<NamedShape>& parameters, MomentStorage moments) {
     int64_t sum = 0;
-    const Transform adamw =
-        AdamW({.update = {.schedule = kSchedule}, .moments_8bit = moments_8bit});
+    const Transform adamw = AdamW({.update = {.schedule = kSchedule}, .moments = moments});
     for (const Slot& slot : adamw.slots(parameters)) sum += slot.shape.bytes();
     return static_cast<double>(sum);
   };
@@ -102,9 +104,12 @@ TEST(EightBitMomentsTest, TakeAQuarterOfTheMemory) {
        {std::pair<int64_t, int64_t>(30, 1536), {16, 8192}, {32, 14336}}) {
     const std::vector<NamedShape> parameters = {{"a", {DType::kF32, {layers, 16, size}}},
                                                 {"b", {DType::kF32, {layers, size, 16}}}};
-    const double share = bytes(parameters, true) / bytes(parameters, false);
+    const double share =
+        bytes(parameters, MomentStorage::k8Bit) / bytes(parameters, MomentStorage::kF32);
     EXPECT_GT(share, 0.25);
     EXPECT_LT(share, 0.256) << size;
+    EXPECT_EQ(bytes(parameters, MomentStorage::kBF16Mean) / bytes(parameters, MomentStorage::kF32),
+              0.75);
   }
 }
 

@@ -29,8 +29,9 @@ Transform ParseTransform(const Json& json, const Schedule& schedule) {
                              .weight_decay = number("weight_decay", 0),
                              .max_grad_norm = number("max_norm", 0)};
   const AdamOptions adam = {number("b1", 0.9), number("b2", 0.999), number("eps", 1e-8)};
-  if (name == "adamw") {
-    return AdamW({.update = update, .adam = adam});
+  if (name == "adamw") return AdamW({.update = update, .adam = adam});
+  if (name == "adamw_mean_bf16") {
+    return AdamW({.update = update, .adam = adam, .moments = MomentStorage::kBF16Mean});
   }
   if (name == "adafactor") return Adafactor({.update = update});
   if (name == "lion") return Lion({.update = update, .b1 = adam.b1, .b2 = adam.b2});

@@ -81,7 +81,7 @@ class CurvatureTest : public ::testing::Test {
     program_ = std::make_unique<Program>(Program::Compile(pjrt::SharedCpuClient(), graph));
     const pjrt::Device device = pjrt::SharedCpuClient().default_device();
     buffers_ = models::LoadParameters(*files_, *plan_, device, 1);
-    lora::LoadAdapter(options.init_adapter, *plan_, device, buffers_);
+    lora::LoadAdapter(options.init_adapter, plan_->specs(), device, buffers_);
   }
 
   // With `shift` added to the trainable parameters. `labels`: of all micro-batches.

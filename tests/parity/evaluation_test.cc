@@ -29,7 +29,7 @@ class Model {
     plan_ = BuildModel(options, files_);
     plan_->policy->set_kernels(models::KernelsFor(device_, kernels));
     parameters_ = models::LoadParameters(files_, *plan_, device_, 1);
-    if (!adapter.empty()) lora::LoadAdapter(adapter, *plan_, device_, parameters_);
+    if (!adapter.empty()) lora::LoadAdapter(adapter, plan_->specs(), device_, parameters_);
     for (pjrt::Buffer& buffer : parameters_) pointers_.push_back(&buffer);
   }
 
@@ -43,7 +43,7 @@ class Model {
   const BatchShape& shape() const { return shape_; }
 
   static Dataset Rows() {
-    return LoadDataset({{kFixtures / "sft/rows.jsonl"}, {.vocab = 128}, 32});
+    return LoadDataset({{{kFixtures / "sft/rows.jsonl"}}, {.vocab = 128}, 32});
   }
 
  private:

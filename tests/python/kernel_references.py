@@ -111,7 +111,7 @@ def adamw(numbers, param, grad, mu, nu):
     """Optax's AdamW at its third step, with gradients halved."""
     state = optax.ScaleByAdamState(count=jnp.asarray(2), mu=mu, nu=nu)
     wide = param.astype(F32)
-    direction, state = optax.scale_by_adam(0.8, 0.95, 1e-6).update(grad * 0.5, state)
+    direction, state = optax.scale_by_adam(0.8, 0.95, 1e-6, mu_dtype=mu.dtype).update(grad * 0.5, state)
     updates, _ = optax.add_decayed_weights(0.3).update(direction, optax.EmptyState(), wide)
     return [(wide - 0.02 * updates).astype(param.dtype), state.mu, state.nu]
 

@@ -10,7 +10,7 @@ from safetensors.numpy import load_file
 
 
 @pytest.mark.parametrize(("options", "message"), [
-    ({"optim": "muom"}, "--optim: expected one of adamw_torch, adamw_8bit, adamw_bnb_8bit, sgd, adafactor, lion, "
+    ({"optim": "muom"}, "--optim: expected one of adamw_torch, adamw_8bit, adamw_bnb_8bit, adamw_bf16, sgd, adafactor, lion, "
                         "muon, sophia, sophiag, sophiah, got 'muom' (did you mean 'muon'?)"),
     ({"optim": "sophiag", "optim-args": "gama=1"},
      "--optim-args: [optim_args] expected arguments of sophiag (gamma, update_interval), got 'gama' "

@@ -66,6 +66,10 @@ def optax_adamw(rate, o):
     return optax.adamw(rate, o["b1"], o["b2"], o["eps"], weight_decay=o.get("weight_decay", 0.0))
 
 
+def optax_adamw_mean_bf16(rate, o):
+    return optax.adamw(rate, o["b1"], o["b2"], o["eps"], mu_dtype=ml_dtypes.bfloat16, weight_decay=o.get("weight_decay", 0.0))
+
+
 def optax_sgd(rate, o):
     steps = [optax.add_decayed_weights(o.get("weight_decay", 0.0))]
     return optax.chain(*steps, optax.sgd(rate))
@@ -99,6 +103,12 @@ def adamw(o, p, g, state, lr, step, _):
     v = v * o["b2"] + g * g * (1 - o["b2"])
     denominator = np.sqrt(v) / math.sqrt(1 - o["b2"] ** (step + 1)) + o["eps"]
     return p - lr / (1 - o["b1"] ** (step + 1)) * m / denominator, {"mu": m, "nu": v}
+
+
+def adamw_mean_bf16(o, p, g, state, lr, step, place):
+    """The same, which keeps the first moment rounded."""
+    p, state = adamw(o, p, g, state, lr, step, place)
+    return p, state | {"mu": state["mu"].astype(ml_dtypes.bfloat16).astype(p.dtype)}
 
 
 def sgd(o, p, g, state, lr, step, _):
@@ -164,6 +174,8 @@ def sophia(o, p, g, state, lr, step, curvature):
 # name: (Optax's, one step of another formula, slots in order, bound relative to the largest value)
 FAMILIES = {
     "adamw": (optax_adamw, adamw, ["mu", "nu"], 1e-6),
+    # Optax also rounds the decayed moment before it adds the gradient.
+    "adamw_mean_bf16": (optax_adamw_mean_bf16, adamw_mean_bf16, ["mu", "nu"], 8e-3),
     "sgd": (optax_sgd, sgd, [], 1e-6),
     "adafactor": (optax_adafactor, adafactor, ["nu_row", "nu_col", "nu"], 1e-6),
     "lion": (optax_lion, lion, ["mu"], 1e-6),
@@ -185,6 +197,7 @@ CASES = {
     "adamw_cosine": ({**ADAM, "weight_decay": 0.1}, "cosine", "f32", 1.0),
     "adamw_bf16": ({**ADAM, "weight_decay": 0.1}, "linear", "bf16", 1.0),
     "adamw_clipped": ({**ADAM, "weight_decay": 0.1, "max_norm": 1.0}, "cosine", "f32", 1.0),
+    "adamw_mean_bf16": ({**ADAM, "name": "adamw_mean_bf16", "weight_decay": 0.1}, "cosine", "f32", 1.0),
     "sgd": (SGD, "linear", "f32", 1.0),
     "sgd_decay": ({**SGD, "weight_decay": 0.2}, "linear", "f32", 1.0),
     "sgd_bf16": (SGD, "constant", "bf16", 1.0),

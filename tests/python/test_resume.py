@@ -59,6 +59,7 @@ def test_checkpoint_holds_what_its_step_left(reference):
     {"lr-scheduler-type": "linear", "warmup-steps": 3, "gradient-accumulation-steps": 3},
     {"optim": "sgd", "lr-scheduler-type": "cosine", "weight-decay": 0.1},
     {"optim": "adamw_8bit", "lora-r": 64},
+    {"optim": "adamw_bf16"},
     {"optim": "adafactor"},
     {"optim": "lion"},
     {"optim": "muon"},
