@@ -116,7 +116,8 @@ constexpr auto kOptions = std::to_array<OptionSpec>({
      "LoRA+: times the learning rate of B", Above(0)},
 
     {kTraining, kOptimiser, "optim", "", kText,
-     "adamw_torch|adamw_8bit|adamw_bnb_8bit|adamw_bf16|sgd|adafactor|lion|muon|sophia|sophiag|sophiah",
+     "adamw_torch|adamw_8bit|adamw_bnb_8bit|adamw_bf16|sgd|adafactor|lion|muon|sophia|sophiag|"
+     "sophiah",
      "adamw_torch",
      "AdamW, with moments in f32 or 8 bits; SGD without momentum; Adafactor, Lion, Muon; Sophia "
      "with the Gauss-Newton-Bartlett (sophiag, sophia) or Hutchinson estimator"},
