@@ -96,10 +96,24 @@ void InspectModel(const fs::path& path, bool all) {
   PrintTokenizer(path);
 }
 
+void InspectGgufAdapter(const io::GgufFile& file, bool all) {
+  const io::GgufMetadata& metadata = file.metadata();
+  PrintLine("kind", fmt::format("GGUF adapter ({})",
+                                metadata.FindOr<std::string>("adapter.type", "type not said")));
+  PrintLine("architecture", metadata.FindOr<std::string>("general.architecture", "not said"));
+  if (const auto alpha = metadata.Find<double>("adapter.lora.alpha")) {
+    PrintLine("alpha", fmt::format("{:g}", *alpha));
+  }
+  PrintTensors(file.tensors(), all);
+}
+
 // Also of GGUF files whose architecture this engine does not know.
 void InspectGguf(const fs::path& path, bool all) {
   const io::GgufFile file(path);
   const auto architecture = file.metadata().Find<std::string>("general.architecture");
+  if (file.metadata().FindOr<std::string>("general.type", "") == "adapter") {
+    return InspectGgufAdapter(file, all);
+  }
   if (architecture == "llama") return InspectModel(path, all);
   PrintLine("kind", fmt::format("GGUF version {}", file.version()));
   PrintLine("architecture", architecture.value_or("none") + " (not supported)");

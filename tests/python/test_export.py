@@ -1,6 +1,7 @@
 """`sophia merge` and `sophia export` against NumPy, gguf, safetensors and tokenizers."""
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -160,6 +161,10 @@ def test_adapter_gguf_adds_up_to_the_merged_file(adapter, tmp_path):
     reader = gguf.GGUFReader(files["adapter"])
     fields = {key: field.contents() for key, field in reader.fields.items()}
     assert (fields["general.type"], fields["adapter.type"]) == ("adapter", "lora")
+    said = output("inspect", files["adapter"])
+    assert re.search(r"^kind +GGUF adapter \(lora\)$", said, re.M)
+    assert re.search(rf"^alpha +{fields['adapter.lora.alpha']:g}$", said, re.M)
+    assert f"in {len(reader.tensors)} tensors" in said
     factors = tensors_of(files["adapter"])
     base, merged = tensors_of(files["base"]), tensors_of(files["merged"])
     changed = {name for name in base if not np.array_equal(base[name].data, merged[name].data)}
