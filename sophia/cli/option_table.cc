@@ -18,6 +18,7 @@ constexpr uint32_t kAnswering = kTalking | kMeasuring;
 constexpr std::string_view kModel = "Model and data";
 constexpr std::string_view kResult = "Result";
 constexpr std::string_view kLora = "LoRA";
+constexpr std::string_view kObjective = "Objective";
 constexpr std::string_view kOptimiser = "Optimiser";
 constexpr std::string_view kSteps = "Steps and batches";
 constexpr std::string_view kMemory = "Memory";
@@ -114,6 +115,20 @@ constexpr auto kOptions = std::to_array<OptionSpec>({
      "alpha of modules, likewise"},
     {kTraining, kLora, "loraplus_lr_ratio", "", kNumber, "X", "1",
      "LoRA+: times the learning rate of B", Above(0)},
+
+    {kTraining, kObjective, "objective", "", kText, "sft|isomorphism", "sft",
+     "sft: the loss of the rows' trained tokens; isomorphism: hidden states whose geometry in each "
+     "layer is the teacher's"},
+    {kTraining, kObjective, "teacher", "", kText, "TEACHER", "",
+     "of isomorphism: base (the base model on the same text), random (with an adapter drawn from "
+     "the "
+     "seed), or the folder of a PEFT adapter of the same rank and scale"},
+    {kTraining, kObjective, "isomorphism_weight", "", kNumber, "X", "1",
+     "times the mean over layers of 1 - CKA and the loss of pairwise distances", Above(0)},
+    {kTraining, kObjective, "language_weight", "", kNumber, "X", "0",
+     "times the loss of the rows beside isomorphism", AtLeast(0)},
+    {kTraining, kObjective, "isomorphism_tokens", "", kInteger, "N", "128",
+     "trained tokens of a micro-batch that are compared, at most", From(2, 4096)},
 
     {kTraining, kOptimiser, "optim", "", kText,
      "adamw_torch|adamw_8bit|adamw_bnb_8bit|adamw_bf16|sgd|adafactor|lion|muon|sophia|sophiag|"

@@ -114,6 +114,26 @@ void SetOptimizer(const Values& values, train::TrainOptions& options) {
   }
 }
 
+std::optional<train::IsomorphismObjective> IsomorphismFrom(const Values& values) {
+  if (values.Text("objective") != "isomorphism") {
+    for (const char* key :
+         {"teacher", "isomorphism_weight", "language_weight", "isomorphism_tokens"}) {
+      if (values.Has(key)) {
+        throw UsageError(
+            fmt::format("expected --objective isomorphism beside --{}, got none", Dashed(key)));
+      }
+    }
+    return std::nullopt;
+  }
+  // The proof shows that a geometry is reached which the base model does not have.
+  const bool is_random = values.command() == kProve && !values.Has("teacher");
+  return train::IsomorphismObjective{
+      .teacher = is_random ? std::string(train::kRandomTeacher) : values.NeedText("teacher"),
+      .term = {.weight = values.Number("isomorphism_weight"),
+               .language_weight = values.Number("language_weight"),
+               .tokens = values.Integer("isomorphism_tokens")}};
+}
+
 std::optional<train::MemoryPolicy> PolicyFrom(const Values& values) {
   const bool keeps_inputs_only = values.Flag("gradient_checkpointing");
   if (keeps_inputs_only && values.Has("policy")) {
@@ -172,6 +192,7 @@ train::TrainOptions TrainOptionsFrom(const Values& values) {
   } catch (const Error& error) {
     throw UsageError(fmt::format("--init-lora-weights: {}", error.what()));
   }
+  options.isomorphism = IsomorphismFrom(values);
   SetOptimizer(values, options);
   options.learning_rate = values.Number("learning_rate");
   options.loraplus_lr_ratio = values.Number("loraplus_lr_ratio");

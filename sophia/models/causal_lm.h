@@ -18,11 +18,13 @@ struct ForwardInputs {
   Tensor positions;  // s32 [B, S]; with a cache, consecutive in each row
   std::optional<KvCache> cache = std::nullopt;
   Tensor segments = {};  // s32 [B, S]: tokens see those of their own segment; not with a cache
+  Tensor probes = {};  // s32 [n]: places b * S + s of tokens whose states of each layer are wanted
 };
 
 struct ForwardResult {
   Tensor hidden;  // [B, S, D] after the last norm
   std::optional<KvCache> cache = std::nullopt;
+  Tensor states = {};  // [layers, n, D], after each layer, of the probes if there are any
 };
 
 // Sizes that programs around the model need.

@@ -2,6 +2,7 @@
 
 #include "sophia/graph/ops/creation.h"
 #include "sophia/graph/ops/elementwise.h"
+#include "sophia/graph/ops/gather_ops.h"
 #include "sophia/graph/ops/shape_ops.h"
 #include "sophia/kernels/glu.h"
 #include "sophia/models/cached_attention.h"
@@ -82,12 +83,17 @@ ForwardResult Llama::Forward(const ForwardInputs& inputs) const {
         std::optional<KvCache> cache;
         if (inputs.cache) cache = KvCache{state[1], state[2]};
         const Tensor x = block_(state[0], rope, inputs, layer, cache);
-        return cache ? nn::LayerStack::Step{{x, cache->keys, cache->values}}
-                     : nn::LayerStack::Step{{x}};
+        nn::LayerStack::Step step{{x}};
+        if (cache) step.carry.insert(step.carry.end(), {cache->keys, cache->values});
+        if (inputs.probes.defined()) {
+          step.ys.push_back(Take(Reshape(x, {-1, config_.d_model}), inputs.probes, 0));
+        }
+        return step;
       },
       carry);
   ForwardResult result{.hidden = norm_(last.carry[0])};
   if (inputs.cache) result.cache = KvCache{last.carry[1], last.carry[2]};
+  if (inputs.probes.defined()) result.states = last.ys[0];
   return result;
 }
 

@@ -14,6 +14,7 @@
 #include "sophia/graph/ops/slice_ops.h"
 #include "sophia/graph/ops/special_ops.h"
 #include "sophia/kernels/random.h"
+#include "sophia/nn/isomorphism.h"
 
 namespace sophia::train {
 namespace {
@@ -91,21 +92,59 @@ std::vector<Tensor> StepGradients::Curvature(optim::Curvature kind) const {
   return estimate;
 }
 
-Tensor StepGradients::Loss(const StepData& micro) const {
+sophia::Loss StepGradients::Loss(const StepData& micro) const {
+  if (options_.isomorphism) return LossBesideTeacher(micro);
   plan_.table->set_dropout_seed(micro.seed);
   const Tensor losses = TokenLosses(plan_, options_.shape, micro, options_.policy.loss_chunk);
   plan_.table->set_dropout_seed({});
-  return Sum(losses) * scale_;
+  return {Sum(losses) * scale_};
 }
 
-Tensor StepGradients::SampledLoss(const StepData& micro) const {
+Tensor StepGradients::TeacherStates(const StepData& micro, const Tensor& probes) const {
+  std::vector<Tensor> own;
+  for (size_t i = 0; i < options_.trainable.size(); ++i) {
+    own.push_back(plan_.table->value(options_.trainable[i]));
+    plan_.table->Set(options_.trainable[i], options_.teacher[i]);
+  }
+  const Tensor states = RunMicro(plan_, options_.shape, micro, probes).states;
+  for (size_t i = 0; i < own.size(); ++i) plan_.table->Set(options_.trainable[i], own[i]);
+  return StopGradient(states);
+}
+
+sophia::Loss StepGradients::LossBesideTeacher(const StepData& micro) const {
+  const IsomorphismTerm& term = *options_.isomorphism;
+  const Probes probes = ProbesOf(options_.shape, micro, term.tokens);
+  const Tensor target = TeacherStates(micro, probes.places);
+  plan_.table->set_dropout_seed(micro.seed);
+  const MicroResult result = RunMicro(plan_, options_.shape, micro, probes.places);
+  plan_.table->set_dropout_seed({});
+  const nn::IsomorphismMeasures measures =
+      nn::MeasureIsomorphism(result.states, target, probes.counted);
+  const double share = 1.0 / static_cast<double>(options_.shape.accumulation);
+  // The last micro-batch of an epoch may have nothing to compare.
+  const Tensor compares = Gt(Sum(probes.counted), 1.0);
+  const Tensor cka = Select(compares, Mean(measures.cka, {0}), 1.0) * share;
+  const Tensor distance = Mean(measures.distance_loss, {0}) * share;
+  sophia::Loss loss{.value = (share - cka + distance) * term.weight, .aux = {cka, distance}};
+  if (term.language_weight > 0) {
+    const Tensor language =
+        Sum(plan_.model->TokenLosses(result.rows, micro.labels, plan_.policy->kernels(),
+                                     options_.policy.loss_chunk)) *
+        scale_;
+    loss.value = loss.value + language * term.language_weight;
+    loss.aux.push_back(language);
+  }
+  return loss;
+}
+
+sophia::Loss StepGradients::SampledLoss(const StepData& micro) const {
   plan_.table->set_dropout_seed(micro.seed);
   const Tensor rows = LossRows(plan_, options_.shape, micro);
   plan_.table->set_dropout_seed({});
   const int64_t chunk = options_.policy.loss_chunk;
   const Tensor drawn = SampleLabels(*plan_.model, StopGradient(rows), LabelKey(micro.seed), chunk);
   const Tensor labels = Select(Ge(micro.labels, 0.0), drawn, micro.labels);
-  return Sum(plan_.model->TokenLosses(rows, labels, plan_.policy->kernels(), chunk)) * scale_;
+  return {Sum(plan_.model->TokenLosses(rows, labels, plan_.policy->kernels(), chunk)) * scale_};
 }
 
 LossAndGrads StepGradients::Gradient(const LossOf& loss, const StepData& micro) const {
@@ -113,10 +152,10 @@ LossAndGrads StepGradients::Gradient(const LossOf& loss, const StepData& micro) 
       [&](std::span<const Tensor> values) -> sophia::Loss {
         for (size_t i = 0; i < values.size(); ++i)
           plan_.table->Set(options_.trainable[i], values[i]);
-        return {loss(micro)};
+        return loss(micro);
       },
       parameters_);
-  return {result.value, result.grads};
+  return {result.value, result.grads, result.aux};
 }
 
 LossAndGrads StepGradients::HessianProduct(const std::vector<Tensor>& directions,
@@ -145,6 +184,8 @@ LossAndGrads StepGradients::Accumulate(const Differentiator& differentiate) cons
   }
   std::vector<Tensor> init = {Scalar(DType::kF32, 0), data_.seed};
   for (const Tensor& parameter : parameters_) init.push_back(ZerosLike(parameter));
+  const size_t parts = options_.isomorphism ? PartNames(*options_.isomorphism).size() : 0;
+  for (size_t i = 0; i < parts; ++i) init.push_back(Scalar(DType::kF32, 0));
   const ScanResult result = Scan(
       [&](std::span<const Tensor> carry, std::span<const Tensor> xs) -> ScanStep {
         const LossAndGrads one = differentiate(StepData::Of(xs, carry[1]));
@@ -152,10 +193,16 @@ LossAndGrads StepGradients::Accumulate(const Differentiator& differentiate) cons
         for (size_t i = 0; i < one.grads.size(); ++i) {
           step.carry.push_back(carry[i + 2] + one.grads[i]);
         }
+        for (size_t i = 0; i < parts; ++i) {
+          const Tensor& sum = carry[2 + one.grads.size() + i];
+          step.carry.push_back(i < one.parts.size() ? sum + one.parts[i] : sum);
+        }
         return step;
       },
       init, data_.Arrays());
-  return {result.carry[0], {result.carry.begin() + 2, result.carry.end()}};
+  const auto first_part = result.carry.begin() + 2 + static_cast<int64_t>(parameters_.size());
+  return {
+      result.carry[0], {result.carry.begin() + 2, first_part}, {first_part, result.carry.end()}};
 }
 
 std::vector<Tensor> RandomDirections(const Tensor& seed, const std::vector<Tensor>& parameters) {

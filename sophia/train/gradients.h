@@ -1,11 +1,14 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <span>
 #include <vector>
 
+#include "sophia/autodiff/autodiff.h"
 #include "sophia/models/model_plan.h"
 #include "sophia/optim/transform.h"
+#include "sophia/train/isomorphism_term.h"
 #include "sophia/train/memory_policy.h"
 #include "sophia/train/token_losses.h"
 
@@ -23,12 +26,15 @@ struct StepData : MicroBatch {
 struct LossAndGrads {
   Tensor loss;
   std::vector<Tensor> grads;
+  std::vector<Tensor> parts = {};  // of the loss, f32 [] each, in the order of PartNames()
 };
 
 struct GradientOptions {
   BatchShape shape;
   MemoryPolicy policy;
   std::vector<size_t> trainable;  // places of the parameters in the model's table
+  std::optional<IsomorphismTerm> isomorphism = std::nullopt;
+  std::vector<Tensor> teacher = {};  // with it, the parameters' values in the teacher
 };
 
 // Traces what a step differentiates, micro-batch by micro-batch. The model's table must be bound.
@@ -50,11 +56,14 @@ class StepGradients {
   std::vector<Tensor> Curvature(optim::Curvature kind) const;
 
  private:
-  using LossOf = std::function<Tensor(const StepData& micro)>;
+  using LossOf = std::function<sophia::Loss(const StepData& micro)>;
   using Differentiator = std::function<LossAndGrads(const StepData& micro)>;
 
-  Tensor Loss(const StepData& micro) const;
-  Tensor SampledLoss(const StepData& micro) const;
+  sophia::Loss Loss(const StepData& micro) const;
+  sophia::Loss LossBesideTeacher(const StepData& micro) const;
+  sophia::Loss SampledLoss(const StepData& micro) const;
+  // The layers' states at the probes when the parameters are the teacher's.
+  Tensor TeacherStates(const StepData& micro, const Tensor& probes) const;
   LossAndGrads Gradient(const LossOf& loss, const StepData& micro) const;
   LossAndGrads HessianProduct(const std::vector<Tensor>& directions, const StepData& micro) const;
   // The sums over all micro-batches.

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "sophia/base/error.h"
+#include "sophia/train/teacher.h"
 
 namespace sophia::train {
 namespace {
@@ -65,6 +66,12 @@ void TrainOptions::Check() const {
     Fail("dtype", "expected f32 or bf16, got {}", Name(dtype));
   }
   lora.Check("lora");
+  if (isomorphism) {
+    at_least("language_weight", isomorphism->term.language_weight, 0.0);
+    at_least("isomorphism_weight", isomorphism->term.weight, 0.0);
+    at_least("isomorphism_tokens", isomorphism->term.tokens, int64_t{2});
+    CheckTeacher(*this);
+  }
   OptimizerOf(*this);
   optim::Validate(ScheduleOf(*this, 1));
   at_least("eval_steps", eval.steps, int64_t{1});
@@ -121,6 +128,13 @@ Json TrainOptions::ToJson() const {
   if (loraplus_lr_ratio != 1) json["loraplus_lr_ratio"] = loraplus_lr_ratio;
   if (const std::string arguments = ToText(optimizer, optimizer_arguments); !arguments.empty()) {
     json["optim_args"] = arguments;
+  }
+  if (isomorphism) {
+    json["objective"] = "isomorphism";
+    json["teacher"] = isomorphism->teacher;
+    json["isomorphism_weight"] = isomorphism->term.weight;
+    json["language_weight"] = isomorphism->term.language_weight;
+    json["isomorphism_tokens"] = isomorphism->term.tokens;
   }
   json.update(EvalJson(eval));
   return json;

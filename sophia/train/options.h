@@ -16,6 +16,7 @@
 #include "sophia/pjrt/client.h"
 #include "sophia/runtime/cache.h"
 #include "sophia/runtime/program.h"
+#include "sophia/train/isomorphism_term.h"
 #include "sophia/train/memory_policy.h"
 #include "sophia/train/optimizer.h"
 
@@ -44,6 +45,17 @@ struct EvalOptions {
   double threshold = 0;    // an improvement is more than this
 };
 
+// Teachers that are no folder: the base model, and the base model with an adapter drawn from the
+// run's seed.
+inline constexpr std::string_view kBaseTeacher = "base";
+inline constexpr std::string_view kRandomTeacher = "random";
+
+// The objective "isomorphism".
+struct IsomorphismObjective {
+  std::string teacher;  // one of the names above, or the folder of a PEFT adapter
+  IsomorphismTerm term = {};
+};
+
 // What a fine-tuning run is asked to do. Names and meaning follow TRL's SFTConfig and PEFT's
 // LoraConfig.
 struct TrainOptions {
@@ -58,6 +70,7 @@ struct TrainOptions {
   std::optional<pallas::Mode> kernels = std::nullopt;  // nullopt: Mosaic on a TPU, else plain ops
   lora::LoraConfig lora = {.rank = 16, .alpha = 32};
 
+  std::optional<IsomorphismObjective> isomorphism = std::nullopt;  // nullopt: the rows' loss alone
   OptimizerKind optimizer = OptimizerKind::kAdamW;
   optim::AdamOptions adam = {};  // its b1, b2 and eps, where it has them
   OptimizerArguments optimizer_arguments = {};

@@ -27,6 +27,9 @@ std::vector<std::string> Parts(const StepReport& report) {
                                     fmt::format("{:.0f} tokens/s", report.run_tokens_per_second),
                                     fmt::format("left {}", Duration(report.seconds_left)),
                                     HumanCount(report.flops_per_second) + "FLOP/s"};
+  for (const auto& [name, value] : metrics.parts) {
+    parts.push_back(fmt::format("{} {:.4f}", name, value));
+  }
   if (report.device_memory) {
     parts.push_back("device " + HumanBytes(*report.device_memory));
   }

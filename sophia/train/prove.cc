@@ -102,6 +102,10 @@ ProofResult Prove(const TrainOptions& options, const TrainEnvironment& environme
   fmt::print(console, "{} base weights, {} moved; loss {:.5f} -> {:.5f}: {}\n", result.base_weights,
              result.moved.size(), result.steps.front().loss, last.loss,
              result.holds() ? "the proof holds" : "the proof FAILS");
+  for (size_t i = 0; i < last.parts.size(); ++i) {
+    fmt::print(console, "{} {:.5f} -> {:.5f}\n", last.parts[i].first,
+               result.steps.front().parts[i].second, last.parts[i].second);
+  }
   if (!result.moved.empty()) fmt::print(console, "{}\n", MovedNames(result.moved));
   return result;
 }

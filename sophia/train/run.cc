@@ -14,6 +14,7 @@
 #include "sophia/pallas/work_estimate.h"
 #include "sophia/train/fingerprint.h"
 #include "sophia/train/setup.h"
+#include "sophia/train/teacher.h"
 
 namespace sophia::train {
 namespace {
@@ -164,6 +165,7 @@ void TrainingRun::LoadWeights(const Checkpoint* checkpoint) {
   const auto numbers = optim::NumbersOf(ScheduleOf(options_, total_steps_));
   constants_.push_back(pjrt::Buffer::FromHost(device, {DType::kF32, {3}},
                                               std::vector<float>(numbers.begin(), numbers.end())));
+  if (options_.isomorphism) teacher_ = LoadTeacher(options_, *plan_, device);
   malloc_trim(0);
   load_seconds_ = SecondsSince(start);
 }
@@ -210,6 +212,7 @@ StepMetrics TrainingRun::Step(const Batch& batch) {
   for (pjrt::Buffer& buffer : state_) arguments.push_back(&buffer);
   for (pjrt::Buffer& buffer : constants_) arguments.push_back(&buffer);
   for (pjrt::Buffer& buffer : data) arguments.push_back(&buffer);
+  for (pjrt::Buffer& buffer : teacher_) arguments.push_back(&buffer);
   std::vector<pjrt::Buffer> results = program_->Run(arguments);
 
   size_t next = 0;
@@ -224,6 +227,11 @@ StepMetrics TrainingRun::Step(const Batch& batch) {
   metrics.grad_norm = scalar();
   metrics.learning_rate = scalar();
   for (size_t i = 0; i < norm_groups_.size(); ++i) metrics.group_norms.push_back(scalar());
+  if (options_.isomorphism) {
+    for (const std::string& name : PartNames(options_.isomorphism->term)) {
+      metrics.parts.emplace_back(name, scalar());
+    }
+  }
   metrics.tokens = batch.tokens;
   metrics.data_wait_seconds = batch.waited_seconds;
   metrics.seconds = SecondsSince(start);

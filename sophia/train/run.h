@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "sophia/models/model_files.h"
@@ -28,6 +29,8 @@ struct StepMetrics {
   double seconds = 0;
   double data_wait_seconds = 0;     // before the step, for its rows
   std::vector<double> group_norms;  // of StepOptions::norm_groups
+  // Of an objective beside or in place of the rows' loss: see PartNames().
+  std::vector<std::pair<std::string, double>> parts;
 
   double tokens_per_second() const {
     return seconds > 0 ? static_cast<double>(tokens) / seconds : 0;
@@ -100,6 +103,7 @@ class TrainingRun {
   std::vector<pjrt::Buffer> parameters_;
   std::vector<pjrt::Buffer> state_;      // optimiser state, then the step
   std::vector<pjrt::Buffer> constants_;  // seed and the schedule's numbers
+  std::vector<pjrt::Buffer> teacher_;    // of the objective, if it has one
   HostArrays initial_;                   // PiSSA's first factors
   double load_seconds_ = 0;
   double flops_per_step_ = 0;

@@ -56,6 +56,10 @@ StepProgram TraceStep(const models::ModelPlan& plan, const StepOptions& options)
   }
   batch.positions = add_input(rows, "positions");
   batch.labels = add_input(rows, "labels");
+  std::vector<Tensor> teacher;
+  for (size_t i = 0; options.isomorphism && i < trainable.size(); ++i) {
+    teacher.push_back(add_input(named[i].shape, "teacher/" + named[i].name));
+  }
 
   const Tracing tracing(graph);
   update.learning_rate = optim::LearningRate(options.schedule, schedule, update.step);
@@ -64,7 +68,11 @@ StepProgram TraceStep(const models::ModelPlan& plan, const StepOptions& options)
   // Dropout draws from a stream of its own for each step and micro-batch.
   batch.seed = seed + Convert(update.step, DType::kU64) * static_cast<double>(shape.accumulation);
   const StepGradients gradients(plan,
-                                {.shape = shape, .policy = options.policy, .trainable = trainable},
+                                {.shape = shape,
+                                 .policy = options.policy,
+                                 .trainable = trainable,
+                                 .isomorphism = options.isomorphism,
+                                 .teacher = teacher},
                                 update.params, batch, scale);
   const LossAndGrads result = gradients.OfLoss();
   update.grads = result.grads;
@@ -94,6 +102,9 @@ StepProgram TraceStep(const models::ModelPlan& plan, const StepOptions& options)
       if (named[i].name.find(group) != std::string::npos) members.push_back(update.grads[i]);
     }
     add_output(optim::GlobalNorm(members), "grad_norm of " + group);
+  }
+  for (size_t i = 0; i < result.parts.size(); ++i) {
+    add_output(result.parts[i], PartNames(*options.isomorphism)[i]);
   }
   return program;
 }

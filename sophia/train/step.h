@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -8,6 +9,7 @@
 #include "sophia/optim/schedule.h"
 #include "sophia/optim/transform.h"
 #include "sophia/train/batches.h"
+#include "sophia/train/isomorphism_term.h"
 #include "sophia/train/memory_policy.h"
 
 namespace sophia::train {
@@ -20,6 +22,7 @@ struct StepOptions {
   // create_loraplus_optimizer has it, of vectors.
   double loraplus_lr_ratio = 1;
   MemoryPolicy policy = {};
+  std::optional<IsomorphismTerm> isomorphism = std::nullopt;
   // With an axis "data": the sequences of a micro-batch are split over it, all else is replicated.
   Mesh mesh = {};
   // Extra outputs: the gradient norm over the parameters whose name contains each text.
@@ -29,10 +32,11 @@ struct StepOptions {
 // One optimiser step as a program.
 // inputs:  parameters (ParamTable order), optimiser state (slot order), step s32[], seed u64[],
 //          schedule f32[3] (optim::NumbersOf), ids s32[A, B, S], segments and places likewise if
-//          the shape packs, positions s32[A, N], labels s32[A, N]
+//          the shape packs, positions s32[A, N], labels s32[A, N]; with `isomorphism` the
+//          teacher's values of the trainable parameters
 // outputs: trainable parameters, optimiser state and step, each in the place of its input, then
 //          loss f32[], grad_norm f32[] before clipping, learning_rate f32[], then one norm for each
-//          of norm_groups
+//          of norm_groups, then PartNames() of `isomorphism`
 // loss is the mean over all trained tokens of the step. Frozen parameters have no output: nothing
 // can change them.
 struct StepProgram {

@@ -27,6 +27,7 @@ Json ToJson(const StepReport& report) {
            {"device_memory_bytes", nullptr},
            {"host_memory_bytes", report.host_memory},
            {"eta_seconds", report.seconds_left}};
+  for (const auto& [name, value] : metrics.parts) row[name] = value;
   if (report.device_memory) row["device_memory_bytes"] = *report.device_memory;
   return row;
 }

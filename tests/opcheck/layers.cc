@@ -2,8 +2,10 @@
 
 #include "sophia/graph/ops/control_ops.h"
 #include "sophia/graph/ops/creation.h"
+#include "sophia/graph/ops/elementwise.h"
 #include "sophia/graph/ops/shape_ops.h"
 #include "sophia/nn/attention.h"
+#include "sophia/nn/isomorphism.h"
 #include "sophia/nn/loss.h"
 #include "sophia/nn/rope.h"
 
@@ -63,6 +65,14 @@ Tensor Rotated(const Tensor& x) {
   return kernels::Rotary(x, x, nn::MakeRopeTable({.theta = 100}, positions, x.dim(-1)), {}).q;
 }
 
+// Two layers of seven tokens, of which one does not count; widths 5 and 4.
+Out Measures(In in) {
+  const Tensor place = Iota({DType::kS32, {7}}, 0);
+  const Tensor counted = Convert(Ne(place, 2.0), DType::kF32);
+  const nn::IsomorphismMeasures measures = nn::MeasureIsomorphism(in[0], in[1], counted);
+  return {measures.cka, measures.distance_loss};
+}
+
 }  // namespace
 
 std::vector<OpSample> LayerSamples() {
@@ -73,6 +83,13 @@ std::vector<OpSample> LayerSamples() {
           {.name = "nn/linear_cross_entropy",
            .inputs = {{DType::kF32, {7, 4}}},
            .call = [](In in) { return Out{HeadLoss(in[0])}; },
+           .step = kStep,
+           .tolerance = kTolerance},
+          {.name = "nn/isomorphism",
+           .inputs = {{DType::kF32, {2, 7, 5}}, {DType::kF32, {2, 7, 4}}},
+           .call = Measures,
+           .low = -1,
+           .high = 1,
            .step = kStep,
            .tolerance = kTolerance},
           {.name = "nn/rope",

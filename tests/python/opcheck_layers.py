@@ -2,6 +2,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 
 def attend(visible):
@@ -53,7 +54,29 @@ def rope(x):
     return jnp.concatenate([rotated.real, rotated.imag], axis=-1)
 
 
+def isomorphism(x, y):
+    """Of the tokens that count alone; distances from differences, not from inner products."""
+    counted = np.array([0, 1, 3, 4, 5, 6])
+    pairs = 1 - np.eye(len(counted), dtype=np.float32)
+
+    def distances(states):
+        apart = states[:, None] - states[None]
+        squares = jnp.sum(apart * apart, -1)
+        size = jnp.where(pairs > 0, jnp.sqrt(jnp.where(pairs > 0, squares, 1)), 0)
+        return size / (size.sum() / pairs.sum())
+
+    def of_layer(x, y):
+        x, y = x[counted], y[counted]
+        a, b = x - x.mean(0), y - y.mean(0)
+        cka = jnp.sum((a.T @ b) ** 2) / jnp.linalg.norm(a.T @ a) / jnp.linalg.norm(b.T @ b)
+        loss = optax.huber_loss(distances(x), distances(y), delta=1.0)
+        return cka, jnp.sum(loss * pairs) / pairs.sum()
+
+    return jax.vmap(of_layer)(x, y)
+
+
 LAYERS = {
+    "nn/isomorphism": isomorphism,
     "nn/attend": attend(causal),
     "nn/attend/grouped": attend(causal),
     "nn/attend/bidirectional": attend(everything),

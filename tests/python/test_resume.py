@@ -60,6 +60,7 @@ def test_checkpoint_holds_what_its_step_left(reference):
     {"optim": "sgd", "lr-scheduler-type": "cosine", "weight-decay": 0.1},
     {"optim": "adamw_8bit", "lora-r": 64},
     {"optim": "adamw_bf16"},
+    {"objective": "isomorphism", "teacher": "random", "language-weight": 0.5},
     {"optim": "adafactor"},
     {"optim": "lion"},
     {"optim": "muon"},

@@ -1,0 +1,63 @@
+#include "sophia/nn/isomorphism.h"
+
+#include "sophia/base/error.h"
+#include "sophia/graph/ops/creation.h"
+#include "sophia/graph/ops/dot_ops.h"
+#include "sophia/graph/ops/elementwise.h"
+#include "sophia/graph/ops/reduce_ops.h"
+#include "sophia/graph/ops/shape_ops.h"
+
+namespace sophia::nn {
+namespace {
+
+// Keeps divisors and roots away from 0.
+constexpr double kTiny = 1e-30;
+
+// Inner products of the states less their mean, [L, n, n]; those of tokens that do not count are 0.
+Tensor CentredGram(const Tensor& states, const Tensor& counted) {
+  const Tensor weight = Reshape(counted, {1, -1, 1});
+  const Tensor x = Convert(states, DType::kF32);
+  const Tensor mean = Sum(x * weight, {1}, {.keep_dims = true}) / Max(Sum(counted), 1.0);
+  const Tensor centred = (x - mean) * weight;
+  return DotGeneral(centred, centred,
+                    {.lhs_batch = {0},
+                     .rhs_batch = {0},
+                     .lhs_contract = {2},
+                     .rhs_contract = {2},
+                     .precision = Precision::kHighest});
+}
+
+Tensor Total(const Tensor& x) { return Sum(x, {1, 2}); }
+
+// Distances between tokens over their mean, [L, n, n]; 0 for what is no pair.
+Tensor RelativeDistances(const Tensor& gram, const Tensor& pairs) {
+  const int64_t n = gram.dim(1);
+  const Tensor diagonal = Eq(Iota({DType::kS32, {n, n}}, 0), Iota({DType::kS32, {n, n}}, 1));
+  const Tensor squares = Sum(Select(BroadcastTo(diagonal, gram.dims()), gram, 0.0), {2});
+  const Tensor between = ExpandDims(squares, 2) + ExpandDims(squares, 1) - gram * 2.0;
+  const Tensor apart = And(BroadcastTo(Gt(pairs, 0.0), gram.dims()), Gt(between, kTiny));
+  const Tensor distance = Select(apart, Sqrt(Select(apart, between, 1.0)), 0.0);
+  const Tensor mean = Total(distance) / Max(Sum(pairs), 1.0);
+  return distance / Reshape(Max(mean, kTiny), {-1, 1, 1});
+}
+
+Tensor Huber(const Tensor& x) { return Select(Le(Abs(x), 1.0), x * x * 0.5, Abs(x) - 0.5); }
+
+}  // namespace
+
+IsomorphismMeasures MeasureIsomorphism(const Tensor& x, const Tensor& y, const Tensor& counted) {
+  SOPHIA_CHECK(x.rank() == 3 && y.rank() == 3 && x.dim(0) == y.dim(0) && x.dim(1) == y.dim(1) &&
+               counted.shape() == Shape({DType::kF32, {x.dim(1)}}));
+  const int64_t n = x.dim(1);
+  const Tensor k = CentredGram(x, counted);
+  const Tensor l = CentredGram(y, counted);
+  const Tensor size = Sqrt(Max(Total(k * k), kTiny)) * Sqrt(Max(Total(l * l), kTiny));
+  const Tensor others =
+      Convert(Ne(Iota({DType::kS32, {n, n}}, 0), Iota({DType::kS32, {n, n}}, 1)), DType::kF32);
+  const Tensor pairs = others * Reshape(counted, {-1, 1}) * Reshape(counted, {1, -1});
+  const Tensor difference = RelativeDistances(k, pairs) - RelativeDistances(l, pairs);
+  return {.cka = Total(k * l) / size,
+          .distance_loss = Total(Huber(difference)) / Max(Sum(pairs), 1.0)};
+}
+
+}  // namespace sophia::nn

@@ -1,0 +1,97 @@
+"""The objective "isomorphism": hidden states that take the geometry of a teacher's."""
+
+import json
+import re
+
+import pytest
+from cli_support import GQA, ROWS, complaint, output, training
+
+RATE = {"learning-rate": 1e-2, "lr-scheduler-type": "constant", "lora-r": 4, "per-device-train-batch-size": 4}
+ALIGN = RATE | {"objective": "isomorphism"}
+
+
+def steps(out):
+    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory):
+    out = tmp_path_factory.mktemp("teacher") / "adapter"
+    output(*training(out, **RATE, **{"max-steps": 20}))
+    return out
+
+
+def train(out, **options):
+    output(*training(out, **{**ALIGN, **options}))
+    return steps(out)
+
+
+def test_a_teacher_is_approached(teacher, tmp_path):
+    rows = train(tmp_path / "out", teacher=teacher, **{"max-steps": 30})
+    first, last = ({key: sum(row[key] for row in part) / len(part) for key in ("cka", "distance_loss")}
+                   for part in (rows[:3], rows[-5:]))
+    assert 1 - last["cka"] < (1 - first["cka"]) / 2
+    assert last["distance_loss"] < first["distance_loss"] / 2
+    for row in rows:
+        assert row["loss"] == pytest.approx(1 - row["cka"] + row["distance_loss"], abs=1e-6)
+        assert "language_loss" not in row
+
+
+def test_who_starts_as_the_teacher_has_its_geometry(teacher, tmp_path):
+    options = {key: value for key, value in ALIGN.items() if key != "lora-r"}
+    command = training(tmp_path / "out", **options, teacher=teacher, **{"init-adapter": teacher})
+    output(*command)
+    first = steps(tmp_path / "out")[0]
+    assert first["cka"] == pytest.approx(1, abs=1e-5)
+    assert first["distance_loss"] == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("more", [{}, {"gradient-accumulation-steps": 2}, {"isomorphism-tokens": 8}])
+def test_the_rows_loss_may_stand_beside_it(tmp_path, more):
+    plain = {**RATE, **{key: value for key, value in more.items() if key != "isomorphism-tokens"}}
+    output(*training(tmp_path / "plain", **plain))
+    rows = train(tmp_path / "out", teacher="base", **{"language-weight": 0.5, "isomorphism-weight": 2}, **more)
+    assert rows[0]["language_loss"] == pytest.approx(steps(tmp_path / "plain")[0]["loss"], rel=1e-5)
+    # The base model is where the adapter begins.
+    assert rows[0]["cka"] == pytest.approx(1, abs=1e-5)
+    assert rows[1]["cka"] < 1 - 1e-6
+    for row in rows:
+        expected = 2 * (1 - row["cka"] + row["distance_loss"]) + 0.5 * row["language_loss"]
+        assert row["loss"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_memory_policies_change_nothing(tmp_path):
+    rows = {policy: train(tmp_path / str(i), teacher="random", policy=policy)
+            for i, policy in enumerate(["products", "layers", "layers,every=2"])}
+    for policy in ("layers", "layers,every=2"):
+        for got, want in zip(rows[policy], rows["products"], strict=True):
+            assert got["loss"] == pytest.approx(want["loss"], rel=1e-4)
+
+
+def test_the_proof_holds():
+    text = output("prove", "--model", GQA, "--data", ROWS, "--dtype", "f32", "--lora-r", 4, "--objective", "isomorphism",
+                  "--learning-rate", 1e-2)
+    assert "0 moved" in text and "the proof holds" in text
+    found = re.search(r"^cka ([0-9.]+) -> ([0-9.]+)$", text, re.M)
+    assert float(found[1]) < float(found[2])
+    assert re.search(r"^distance_loss [0-9.]+ -> [0-9.]+$", text, re.M)
+
+
+@pytest.mark.parametrize(("options", "code", "message"), [
+    ({"objective": "isomorphsm"}, 2, "--objective: expected one of sft, isomorphism, got 'isomorphsm' (did you mean 'isomorphism'?)"),
+    ({"objective": "isomorphism"}, 2, "--teacher"),
+    ({"teacher": "base"}, 2, "expected --objective isomorphism beside --teacher, got none"),
+    ({"objective": "isomorphism", "teacher": "base"}, 1, "expected language_weight above 0 beside the teacher base"),
+    ({"objective": "isomorphism", "teacher": "random", "use-dora": "true"}, 1, "expected plain LoRA for isomorphism, got DoRA"),
+    ({"objective": "isomorphism", "teacher": "/nonexistent"}, 1, "/nonexistent"),
+])
+def test_what_cannot_be_is_one_line(tmp_path, options, code, message):
+    arguments = training(tmp_path / "out", **options)
+    if "--use-dora" in arguments:
+        arguments.remove("true")
+    assert message in complaint(code, *arguments)
+
+
+def test_another_rank_is_refused(teacher, tmp_path):
+    message = complaint(1, *training(tmp_path / "out", objective="isomorphism", teacher=teacher, **{"lora-r": 8}))
+    assert "expected an adapter of rank 8 and scale 4 as the trained one, got 4 and 8" in message
