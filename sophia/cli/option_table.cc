@@ -134,7 +134,8 @@ constexpr auto kOptions = std::to_array<OptionSpec>({
      "adamw_torch|adamw_8bit|adamw_bnb_8bit|adamw_bf16|sgd|adafactor|lion|muon|sophia|sophiag|"
      "sophiah",
      "adamw_torch",
-     "AdamW, with moments in f32 or 8 bits; SGD without momentum; Adafactor, Lion, Muon; Sophia "
+     "AdamW, with moments in f32, 8 bits, or the first in bf16; SGD without momentum; Adafactor, "
+     "Lion, Muon; Sophia "
      "with the Gauss-Newton-Bartlett (sophiag, sophia) or Hutchinson estimator"},
     {kTraining, kOptimiser, "optim_args", "", kTextOrList, "NAME=X[,NAME=X]", "",
      "of adafactor: clip_threshold=1, decay_rate=-0.8; of muon: momentum=0.95, ns_steps=5, "
