@@ -93,6 +93,9 @@ int Dump(const std::string& name, Chip chip) {
 int RunKernels(const Values& values) {
   std::optional<Chip> chip;
   if (values.Has("chip")) chip = pallas::ChipFromName(values.NeedText("chip"));
+  if (values.Has("dump") && values.Flag("json")) {
+    throw UsageError("expected --dump or --json, got both");
+  }
   if (values.Has("dump")) return Dump(values.NeedText("dump"), chip.value_or(Chip::kV5e));
   std::vector<KernelFacts> all;
   for (const pallas::ChipInfo& info : pallas::AllChips()) {

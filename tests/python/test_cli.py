@@ -333,6 +333,7 @@ def test_kernels_prints_a_table_and_texts():
     table = output("kernels", "--chip", "v5e")
     assert all(re.search(rf"^{name}: ", table, re.MULTILINE) for name in KERNELS)
     assert output("kernels", "--dump", "rms_norm", "--chip", "v2").count("func.func") >= 1
+    assert complaint(2, "kernels", "--dump", "rms_norm", "--json") == "expected --dump or --json, got both"
     assert complaint(2, "kernels", "--dump", "rms_nrm") == (
         "--dump: expected a kernel of TPU v5e (" + ", ".join(
             json_names(output("kernels", "--json", "--chip", "v5e"))) + "), got 'rms_nrm' (did you mean 'rms_norm'?)")
