@@ -13,8 +13,6 @@
 namespace sophia::pallas {
 namespace {
 
-constexpr int64_t kLanes = 128;
-constexpr int64_t kSublanes = 8;
 // Index maps are evaluated for all programs up to this many, then for the corners of the grid.
 constexpr int64_t kMaxPrograms = 1 << 16;
 

@@ -9,25 +9,21 @@
 namespace sophia::pallas {
 namespace {
 
-constexpr int64_t kLanes = 128;
-constexpr int64_t kSublanes = 8;
+// Elements of a dimension that fill a tile.
+int64_t TileSize(const Shape& shape, size_t dim) {
+  const int64_t rows = kSublanes * std::max(1, 32 / Info(shape.dtype).bits);
+  const size_t back = shape.dims.size() - dim;
+  if (back == 1) return shape.dims.size() == 1 ? kLanes * rows : kLanes;
+  return back == 2 ? rows : 1;
+}
 
 // Bytes in VMEM: the last two dimensions fill whole tiles.
 int64_t TiledBytes(const Shape& shape) {
-  Dims dims = shape.dims;
-  const int bits = Info(shape.dtype).bits;
-  const int64_t rows = kSublanes * std::max(1, 32 / bits);
-  const auto round_up = [](int64_t& size, int64_t multiple) { size = RoundUp(size, multiple); };
-  round_up(dims.back(), dims.size() == 1 ? kLanes * rows : kLanes);
-  if (dims.size() > 1) round_up(dims[dims.size() - 2], rows);
-  return ByteSize(shape.dtype, Product(dims));
-}
-
-// Elements of a dimension that fill a tile.
-int64_t TileSize(const Shape& shape, size_t dim) {
-  const size_t back = shape.dims.size() - dim;
-  if (back == 1) return kLanes;
-  return back == 2 ? kSublanes * std::max(1, 32 / Info(shape.dtype).bits) : 1;
+  int64_t elements = 1;
+  for (size_t dim = 0; dim < shape.dims.size(); ++dim) {
+    elements *= RoundUp(shape.dims[dim], TileSize(shape, dim));
+  }
+  return ByteSize(shape.dtype, elements);
 }
 
 int64_t Buffers(const Kernel& kernel, size_t ref) {

@@ -11,6 +11,8 @@
 namespace sophia::pallas {
 namespace {
 
+constexpr std::string_view kCallTarget = "tpu_custom_call";
+
 std::vector<MosaicWriter::Operand> RefOperands(const Kernel& kernel, size_t count) {
   const MosaicWriter writer(kernel, 0, false);
   std::vector<MosaicWriter::Operand> refs;
@@ -131,6 +133,10 @@ std::string BackendConfig(const Kernel& kernel) {
   return Dump(config);
 }
 
+bool IsMosaicCall(const Node& node) {
+  return node.attrs.Has("target") && node.attrs.Get<std::string>("target") == kCallTarget;
+}
+
 std::vector<Tensor> MosaicCall(const Kernel& kernel, const std::vector<Tensor>& inputs, Loc loc) {
   CustomCallOptions options{.backend_config = BackendConfig(kernel),
                             .has_side_effect = kernel.spec.has_side_effects,
@@ -142,7 +148,7 @@ std::vector<Tensor> MosaicCall(const Kernel& kernel, const std::vector<Tensor>& 
   for (const auto& [input, output] : kernel.spec.input_output_aliases) {
     options.output_operand_aliases.emplace_back(output, input);
   }
-  return CustomCall("tpu_custom_call", inputs, kernel.spec.out_shapes, options, loc);
+  return CustomCall(std::string(kCallTarget), inputs, kernel.spec.out_shapes, options, loc);
 }
 
 std::string KernelFile(const Kernel& kernel) {

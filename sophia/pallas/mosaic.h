@@ -22,6 +22,8 @@ std::string BackendConfig(const Kernel& kernel);
 
 // The kernel as a `tpu_custom_call` in the graph being traced. Has no gradient.
 std::vector<Tensor> MosaicCall(const Kernel& kernel, const std::vector<Tensor>& inputs, Loc loc);
+// Whether a node of a graph is such a call.
+bool IsMosaicCall(const Node& node);
 
 // A file for tools/mosaic: the text after comment lines that hold operand and result types, aliases
 // and the configuration.

@@ -9,6 +9,10 @@
 // The kernel being traced on this thread.
 namespace sophia::pallas {
 
+// Of a tile: columns, and rows of 32-bit elements.
+inline constexpr int64_t kLanes = 128;
+inline constexpr int64_t kSublanes = 8;
+
 class Tracer {
  public:
   explicit Tracer(Kernel& kernel, std::optional<Chip> chip);

@@ -6,6 +6,7 @@
 #include "sophia/base/json.h"
 #include "sophia/graph/ops/control_ops.h"
 #include "sophia/graph/printer.h"
+#include "sophia/pallas/mosaic.h"
 
 namespace sophia::pallas {
 namespace {
@@ -80,7 +81,7 @@ class Counter {
   }
 
   void CountKernel(const Node& node, double times) {
-    if (node.attrs.Get<std::string>("target") != "tpu_custom_call") return;
+    if (!IsMosaicCall(node)) return;
     const Json config = ParseJson(node.attrs.Get<std::string>("backend_config"), "backend_config");
     const Json& call = config["custom_call_config"];
     if (!call.contains("cost_estimate")) return;

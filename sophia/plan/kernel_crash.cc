@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "sophia/pallas/mosaic.h"
 #include "sophia/plan/child.h"
 
 namespace sophia::plan {
@@ -11,9 +12,7 @@ namespace {
 
 void AddKernels(const Region& region, std::vector<const Node*>& kernels) {
   for (const auto& node : region.nodes) {
-    if (node->attrs.Has("target") && node->attrs.Get<std::string>("target") == "tpu_custom_call") {
-      kernels.push_back(node.get());
-    }
+    if (pallas::IsMosaicCall(*node)) kernels.push_back(node.get());
     for (const auto& inner : node->regions) AddKernels(*inner, kernels);
   }
 }

@@ -1,11 +1,7 @@
 #include "sophia/pallas/ops/part.h"
 
 namespace sophia::pallas {
-namespace {
-
-constexpr int64_t kLanes = 128;
-
-}  // namespace
+namespace {}  // namespace
 
 Part PartOf(const Instr& instr, std::string_view attribute, std::string_view sizes, size_t first) {
   Part part{.ref = instr.attrs.Get<int64_t>(attribute), .sizes = instr.attrs.Get<Dims>(sizes)};
