@@ -1,6 +1,5 @@
 #include "sophia/models/weights.h"
 
-#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <memory>
@@ -64,11 +63,6 @@ std::vector<pjrt::Buffer> LoadParameter(const ModelFiles& files,
   return buffers;
 }
 
-bool HasMemory(const pjrt::Device& device, std::string_view kind) {
-  return std::ranges::any_of(device.memories(),
-                             [&](const pjrt::Memory& memory) { return memory.kind() == kind; });
-}
-
 }  // namespace
 
 std::vector<float> InitialValues(const nn::ParamSpec& spec, uint64_t seed) {
@@ -90,7 +84,7 @@ std::vector<float> InitialValues(const nn::ParamSpec& spec, uint64_t seed) {
 std::vector<pjrt::Buffer> LoadParameters(const ModelFiles& files, const ModelPlan& plan,
                                          const pjrt::Device& device, uint64_t seed) {
   const std::vector<nn::ParamSpec>& specs = plan.specs();
-  const bool has_host = HasMemory(device, kHostMemory);
+  const bool has_host = device.FindMemory(kHostMemory).has_value();
   std::vector<pjrt::Buffer> buffers;
   while (buffers.size() < specs.size()) {
     const nn::ParamSpec& spec = specs[buffers.size()];
