@@ -27,13 +27,17 @@ Tensor CentredGram(const Tensor& states, const Tensor& counted) {
                      .precision = Precision::kHighest});
 }
 
+// Whether i = j, [n, n].
+Tensor Diagonal(int64_t n) {
+  return Eq(Iota({DType::kS32, {n, n}}, 0), Iota({DType::kS32, {n, n}}, 1));
+}
+
 Tensor Total(const Tensor& x) { return Sum(x, {1, 2}); }
 
 // Distances between tokens over their mean, [L, n, n]; 0 for what is no pair.
 Tensor RelativeDistances(const Tensor& gram, const Tensor& pairs) {
-  const int64_t n = gram.dim(1);
-  const Tensor diagonal = Eq(Iota({DType::kS32, {n, n}}, 0), Iota({DType::kS32, {n, n}}, 1));
-  const Tensor squares = Sum(Select(BroadcastTo(diagonal, gram.dims()), gram, 0.0), {2});
+  const Tensor diagonal = BroadcastTo(Diagonal(gram.dim(1)), gram.dims());
+  const Tensor squares = Sum(Select(diagonal, gram, 0.0), {2});
   const Tensor between = ExpandDims(squares, 2) + ExpandDims(squares, 1) - gram * 2.0;
   const Tensor apart = And(BroadcastTo(Gt(pairs, 0.0), gram.dims()), Gt(between, kTiny));
   const Tensor distance = Select(apart, Sqrt(Select(apart, between, 1.0)), 0.0);
@@ -48,12 +52,10 @@ Tensor Huber(const Tensor& x) { return Select(Le(Abs(x), 1.0), x * x * 0.5, Abs(
 IsomorphismMeasures MeasureIsomorphism(const Tensor& x, const Tensor& y, const Tensor& counted) {
   SOPHIA_CHECK(x.rank() == 3 && y.rank() == 3 && x.dim(0) == y.dim(0) && x.dim(1) == y.dim(1) &&
                counted.shape() == Shape({DType::kF32, {x.dim(1)}}));
-  const int64_t n = x.dim(1);
   const Tensor k = CentredGram(x, counted);
   const Tensor l = CentredGram(y, counted);
   const Tensor size = Sqrt(Max(Total(k * k), kTiny)) * Sqrt(Max(Total(l * l), kTiny));
-  const Tensor others =
-      Convert(Ne(Iota({DType::kS32, {n, n}}, 0), Iota({DType::kS32, {n, n}}, 1)), DType::kF32);
+  const Tensor others = 1.0 - Convert(Diagonal(x.dim(1)), DType::kF32);
   const Tensor pairs = others * Reshape(counted, {-1, 1}) * Reshape(counted, {1, -1});
   const Tensor difference = RelativeDistances(k, pairs) - RelativeDistances(l, pairs);
   return {.cka = Total(k * l) / size,

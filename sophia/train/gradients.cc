@@ -94,10 +94,20 @@ std::vector<Tensor> StepGradients::Curvature(optim::Curvature kind) const {
 
 sophia::Loss StepGradients::Loss(const StepData& micro) const {
   if (options_.isomorphism) return LossBesideTeacher(micro);
+  return {LanguageLoss(RunWithDropout(micro).rows, micro.labels)};
+}
+
+MicroResult StepGradients::RunWithDropout(const StepData& micro, const Tensor& probes) const {
   plan_.table->set_dropout_seed(micro.seed);
-  const Tensor losses = TokenLosses(plan_, options_.shape, micro, options_.policy.loss_chunk);
+  MicroResult result = RunMicro(plan_, options_.shape, micro, probes);
   plan_.table->set_dropout_seed({});
-  return {Sum(losses) * scale_};
+  return result;
+}
+
+Tensor StepGradients::LanguageLoss(const Tensor& rows, const Tensor& labels) const {
+  return Sum(plan_.model->TokenLosses(rows, labels, plan_.policy->kernels(),
+                                      options_.policy.loss_chunk)) *
+         scale_;
 }
 
 Tensor StepGradients::TeacherStates(const StepData& micro, const Tensor& probes) const {
@@ -115,9 +125,7 @@ sophia::Loss StepGradients::LossBesideTeacher(const StepData& micro) const {
   const IsomorphismTerm& term = *options_.isomorphism;
   const Probes probes = ProbesOf(options_.shape, micro, term.tokens);
   const Tensor target = TeacherStates(micro, probes.places);
-  plan_.table->set_dropout_seed(micro.seed);
-  const MicroResult result = RunMicro(plan_, options_.shape, micro, probes.places);
-  plan_.table->set_dropout_seed({});
+  const MicroResult result = RunWithDropout(micro, probes.places);
   const nn::IsomorphismMeasures measures =
       nn::MeasureIsomorphism(result.states, target, probes.counted);
   const double share = 1.0 / static_cast<double>(options_.shape.accumulation);
@@ -127,10 +135,7 @@ sophia::Loss StepGradients::LossBesideTeacher(const StepData& micro) const {
   const Tensor distance = Mean(measures.distance_loss, {0}) * share;
   sophia::Loss loss{.value = (share - cka + distance) * term.weight, .aux = {cka, distance}};
   if (term.language_weight > 0) {
-    const Tensor language =
-        Sum(plan_.model->TokenLosses(result.rows, micro.labels, plan_.policy->kernels(),
-                                     options_.policy.loss_chunk)) *
-        scale_;
+    const Tensor language = LanguageLoss(result.rows, micro.labels);
     loss.value = loss.value + language * term.language_weight;
     loss.aux.push_back(language);
   }
@@ -138,13 +143,11 @@ sophia::Loss StepGradients::LossBesideTeacher(const StepData& micro) const {
 }
 
 sophia::Loss StepGradients::SampledLoss(const StepData& micro) const {
-  plan_.table->set_dropout_seed(micro.seed);
-  const Tensor rows = LossRows(plan_, options_.shape, micro);
-  plan_.table->set_dropout_seed({});
-  const int64_t chunk = options_.policy.loss_chunk;
-  const Tensor drawn = SampleLabels(*plan_.model, StopGradient(rows), LabelKey(micro.seed), chunk);
+  const Tensor rows = RunWithDropout(micro).rows;
+  const Tensor drawn = SampleLabels(*plan_.model, StopGradient(rows), LabelKey(micro.seed),
+                                    options_.policy.loss_chunk);
   const Tensor labels = Select(Ge(micro.labels, 0.0), drawn, micro.labels);
-  return {Sum(plan_.model->TokenLosses(rows, labels, plan_.policy->kernels(), chunk)) * scale_};
+  return {LanguageLoss(rows, labels)};
 }
 
 LossAndGrads StepGradients::Gradient(const LossOf& loss, const StepData& micro) const {

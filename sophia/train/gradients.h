@@ -62,6 +62,9 @@ class StepGradients {
   sophia::Loss Loss(const StepData& micro) const;
   sophia::Loss LossBesideTeacher(const StepData& micro) const;
   sophia::Loss SampledLoss(const StepData& micro) const;
+  MicroResult RunWithDropout(const StepData& micro, const Tensor& probes = {}) const;
+  // The sum of the losses of rows [N, D], scaled.
+  Tensor LanguageLoss(const Tensor& rows, const Tensor& labels) const;
   // The layers' states at the probes when the parameters are the teacher's.
   Tensor TeacherStates(const StepData& micro, const Tensor& probes) const;
   LossAndGrads Gradient(const LossOf& loss, const StepData& micro) const;

@@ -53,6 +53,7 @@ inline constexpr std::string_view kRandomTeacher = "random";
 // The objective "isomorphism".
 struct IsomorphismObjective {
   std::string teacher;  // one of the names above, or the folder of a PEFT adapter
+  bool HasFolder() const { return teacher != kBaseTeacher && teacher != kRandomTeacher; }
   IsomorphismTerm term = {};
 };
 

@@ -37,7 +37,7 @@ std::unique_ptr<models::ModelPlan> BuildModel(const TrainOptions& options,
   } else {
     lora::CheckAdapter(options.init_adapter, plan->specs());
   }
-  if (options.isomorphism && std::filesystem::is_directory(options.isomorphism->teacher)) {
+  if (options.isomorphism && options.isomorphism->HasFolder()) {
     lora::CheckAdapter(options.isomorphism->teacher, plan->specs());
   }
   CheckOptimizer(options, plan->specs());

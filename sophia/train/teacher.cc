@@ -13,10 +13,6 @@ constexpr std::string_view kWhere = "teacher";
 // Of the factor B of a random teacher, beside A's.
 constexpr float kRandomSize = 0.1F;
 
-bool IsName(const std::string& teacher) {
-  return teacher == kBaseTeacher || teacher == kRandomTeacher;
-}
-
 // B is zero, so that the adapter adds nothing; in a random teacher it is drawn as A is.
 std::vector<float> ValuesOf(const nn::ParamSpec& spec, const TrainOptions& options) {
   if (spec.init != nn::ParamInit::kZeros || options.isomorphism->teacher == kBaseTeacher) {
@@ -43,7 +39,7 @@ void CheckTeacher(const TrainOptions& options) {
          "expected language_weight above 0 beside the teacher base, whose geometry the adapter "
          "begins with, got 0");
   }
-  if (IsName(objective.teacher)) return;
+  if (!objective.HasFolder()) return;
   const lora::LoraConfig config = lora::ReadAdapterConfig(objective.teacher);
   if (config.rank != options.lora.rank || std::abs(config.scale() - options.lora.scale()) > 1e-9) {
     Fail(kWhere,
@@ -54,16 +50,16 @@ void CheckTeacher(const TrainOptions& options) {
 
 std::vector<pjrt::Buffer> LoadTeacher(const TrainOptions& options, const models::ModelPlan& plan,
                                       const pjrt::Device& device) {
-  const std::string& teacher = options.isomorphism->teacher;
+  const bool has_folder = options.isomorphism->HasFolder();
   std::vector<pjrt::Buffer> all;
   for (const nn::ParamSpec& spec : plan.specs()) {
-    if (!spec.trainable || !IsName(teacher)) {
+    if (!spec.trainable || has_folder) {
       all.emplace_back(nullptr, nullptr);
     } else {
       all.push_back(pjrt::Buffer::FromHost(device, spec.shape(), ValuesOf(spec, options)));
     }
   }
-  if (!IsName(teacher)) lora::LoadAdapter(teacher, plan.specs(), device, all);
+  if (has_folder) lora::LoadAdapter(options.isomorphism->teacher, plan.specs(), device, all);
   std::vector<pjrt::Buffer> trainable;
   for (size_t i = 0; i < all.size(); ++i) {
     if (plan.specs()[i].trainable) trainable.push_back(std::move(all[i]));

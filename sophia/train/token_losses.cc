@@ -35,14 +35,10 @@ MicroResult RunMicro(const models::ModelPlan& plan, const BatchShape& shape,
   return {.rows = shape.gathers() ? Take(rows, micro.positions, 0) : rows, .states = result.states};
 }
 
-Tensor LossRows(const models::ModelPlan& plan, const BatchShape& shape, const MicroBatch& micro) {
-  return RunMicro(plan, shape, micro).rows;
-}
-
 Tensor TokenLosses(const models::ModelPlan& plan, const BatchShape& shape, const MicroBatch& micro,
                    int64_t loss_chunk) {
-  return plan.model->TokenLosses(LossRows(plan, shape, micro), micro.labels, plan.policy->kernels(),
-                                 loss_chunk);
+  return plan.model->TokenLosses(RunMicro(plan, shape, micro).rows, micro.labels,
+                                 plan.policy->kernels(), loss_chunk);
 }
 
 }  // namespace sophia::train

@@ -30,9 +30,6 @@ struct MicroResult {
 MicroResult RunMicro(const models::ModelPlan& plan, const BatchShape& shape,
                      const MicroBatch& micro, const Tensor& probes = {});
 
-// RunMicro's rows.
-Tensor LossRows(const models::ModelPlan& plan, const BatchShape& shape, const MicroBatch& micro);
-
 // Loss of each of a micro-batch's loss positions, 0 where the label is ignored. -> f32 [N]
 // `loss_chunk`: see MemoryPolicy.
 Tensor TokenLosses(const models::ModelPlan& plan, const BatchShape& shape, const MicroBatch& micro,
