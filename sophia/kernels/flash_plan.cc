@@ -39,9 +39,12 @@ static_assert(RowsFollowTheEnum());
 
 constexpr int64_t kLanes = 128;
 
-// A block larger than half the window would mostly compute what the window hides.
+// Padding costs copies of all operands and time; blocks of 512 are still bound by products. A block
+// larger than half the window would mostly compute what the window hides.
 int64_t Fit(int64_t block, int64_t length, int64_t window) {
+  constexpr int64_t kLargeEnough = 512;
   const int64_t tiles = RoundUp(length, kLanes);
+  while (block > kLargeEnough && tiles % block != 0 && tiles % kLargeEnough == 0) block /= 2;
   while (block > kLanes && RoundUp(tiles, block) - tiles > tiles / 8) block /= 2;
   while (window > 0 && block > 2 * kLanes && 2 * block > window) block /= 2;
   return block;
