@@ -22,7 +22,7 @@ Tensor SwapFirstTwo(const Tensor& x) {
   return Transpose(x, order);
 }
 
-// Equal tiles of a sequence, the last one padded with zeros.
+// Equal tiles of a sequence, the last one padded with zeros where they do not divide it.
 struct Tiles {
   int64_t count, size, seq;
 
@@ -48,12 +48,20 @@ struct Tiles {
 
 }  // namespace
 
+int64_t TileCount(int64_t seq, int64_t tile) {
+  const int64_t least = CeilDiv(seq, tile);
+  for (int64_t count = least; count <= 2 * least; ++count) {
+    if (seq % count == 0) return count;
+  }
+  return least;
+}
+
 std::vector<Tensor> Tokenwise::operator()(const Function& function,
                                           const std::vector<Tensor>& inputs) const {
   const int64_t tile = policy_->activations().tile;
   const int64_t seq = inputs[0].dim(1);
   if (tile == 0 || seq <= tile) return function(inputs);
-  const int64_t count = CeilDiv(seq, tile);
+  const int64_t count = TileCount(seq, tile);
   const Tiles tiles{.count = count, .size = CeilDiv(seq, count), .seq = seq};
   std::vector<Tensor> xs;
   for (const Tensor& input : inputs) xs.push_back(tiles.Split(input));

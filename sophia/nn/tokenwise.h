@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <span>
 #include <vector>
@@ -7,6 +8,10 @@
 #include "sophia/nn/param.h"
 
 namespace sophia::nn {
+
+// How many tiles of at most `tile` tokens a sequence is cut into: the fewest that divide it evenly,
+// if they are at most twice as many as it takes; else as many as it takes.
+int64_t TileCount(int64_t seq, int64_t tile);
 
 // Applies functions that treat every token alone, which is all of a layer but attention: in tiles
 // along the sequence where the scope's ActivationPolicy says so. A reverse pass then computes each
