@@ -2,8 +2,9 @@
 """How long a context fits: `sophia plan` for each row of a table, by whole compilations of libtpu.
 
 Beside each row stands the longest context of peers on the same chip as far as it is known: MaxText and hand-written JAX
-by the same compiler, Unsloth's published figure for CUDA. Writes build/bench_contexts.json. With --peers the JAX peer's
-contexts and memory are measured as well, beside ours, and build/bench_peers.json is written.
+by the same compiler, Unsloth's published figure for CUDA. Writes build/bench_contexts.json, and fails where a row does
+not fit. With --peers the JAX peer's contexts and memory are measured as well, beside ours, and build/bench_peers.json is
+written.
 """
 
 import argparse
@@ -146,24 +147,30 @@ def write(path, value):
     path.write_text(json.dumps(value, indent=1))
 
 
-def print_rows(args, rows, plans):
+def print_rows(rows, plans):
     print("| model | chip | tokens | device memory | whole compilation | host memory | compiled in | step, estimated | "
           "peers |\n|---|---|---|---|---|---|---|---|---|")
     for row, planned in zip(rows, plans, strict=True):
         print(line(row, planned))
-    write(args.out, [{"row": row, "plan": one} for row, one in zip(rows, plans, strict=True)])
 
 
 def main():
     args = parse_flags()
     rows = [ROWS[i] for i in args.rows]
     with tempfile.TemporaryDirectory() as scratch:
-        plans = [plan(args, row, scratch) for row in rows]
+        plans = []
+        for row in rows:
+            plans.append(plan(args, row, scratch))
+            write(args.out, [{"row": row, "plan": one} for row, one in zip(rows, plans, strict=False)])
         if rows:
-            print_rows(args, rows, plans)
+            print_rows(rows, plans)
         if args.peers is not None:
             variants = args.peers or list(PEER_VARIANTS)
             compare_peers(args, variants, list(zip(rows, plans, strict=True)), scratch)
+    missed = [f"{name}, {topology}, {tokens:,} tokens"
+              for (name, topology, tokens, *_), one in zip(rows, plans, strict=True) if not confirmed(one)]
+    if missed:
+        raise SystemExit(f"expected every row to fit, got {len(missed)} that do not: {'; '.join(missed)}")
 
 
 if __name__ == "__main__":

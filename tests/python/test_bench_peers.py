@@ -103,15 +103,33 @@ def test_a_peer_stands_beside_ours():
     assert contexts.peer_line(one, ours, 8192, 8192) == "| JAX int8 | 4,096 | 10.00e9 | 8.00e9 | 0.80 |  |  |"
 
 
+def answering(program, *objects):
+    """A program that prints these, whatever it is asked."""
+    lines = "\n".join(map(json.dumps, objects))
+    program.write_text(f"#!/bin/sh\ncat <<'END'\n{lines}\nEND\n")
+    program.chmod(0o755)
+
+
+def test_a_row_that_does_not_fit_fails_and_is_written(tmp_path):
+    short = {"fits": False, "confirmed": False, "peak_bytes": 4e9, "limit_bytes": 2e9, "host_bytes": 1e9,
+             "compile_seconds": None, "step_seconds_estimate": 1}
+    answering(tmp_path / "sophia", short)
+    result = subprocess.run(
+        [sys.executable, ROOT / "bench" / "contexts.py", "--rows", "0", "4", "--sophia", tmp_path / "sophia",
+         "--out", tmp_path / "contexts.json"], capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert result.stderr == ("expected every row to fit, got 2 that do not: llama-3.1-8b, v5e:1x1, 131,072 tokens; "
+                             "llama-3.1-8b, v3:1x1, 32,768 tokens\n")
+    assert [one["plan"] for one in json.loads((tmp_path / "contexts.json").read_text())] == [short, short]
+
+
 def test_the_table_of_one_run(tmp_path):
     peer = [{"variant": "int8", "tokens": tokens, "fits": True, "bytes": need}
             for tokens, need in ((2048, 8e9), (4096, 16e9))]
     ours = {"fits": True, "confirmed": True, "peak_bytes": 4e9, "limit_bytes": 16e9, "host_bytes": 1e9,
             "compile_seconds": 1, "step_seconds_estimate": 1}
-    programs = {"python": "\n".join(map(json.dumps, peer)), "sophia": json.dumps(ours)}
-    for name, answer in programs.items():
-        (tmp_path / name).write_text(f"#!/bin/sh\ncat <<'END'\n{answer}\nEND\n")
-        (tmp_path / name).chmod(0o755)
+    answering(tmp_path / "python", *peer)
+    answering(tmp_path / "sophia", ours)
     result = subprocess.run(
         [sys.executable, ROOT / "bench" / "contexts.py", "--rows", "--peers", "int8", "--sophia", tmp_path / "sophia",
          "--peer-python", tmp_path / "python", "--peers-out", tmp_path / "peers.json"],
