@@ -47,25 +47,19 @@ class Planner {
     return train::PoliciesToTry(sizes().layers, length, is_tpu());
   }
 
-  // Of the policies that fit, the first; to find a length, the last.
+  // Of the policies that fit, the first.
   Plan Choose() {
-    const std::vector<train::MemoryPolicy> all = policies();
-    if (request_.find_length) {
-      Plan plan = Make(all.back());
-      plan.reason = "takes the least memory";
-      return plan;
-    }
+    if (request_.find_length) return ChooseForLongest();
     std::string before;
     Plan plan;
-    for (const train::MemoryPolicy& policy : all) {
+    for (const train::MemoryPolicy& policy : policies()) {
       plan = Make(policy, request_.confirm && !is_tpu());
       if (plan.fits && request_.confirm && !plan.confirmed) plan = Make(policy);
       if (plan.fits) {
         plan.reason = before.empty() ? "the first to try" : "the first that fits: " + before;
         return plan;
       }
-      before += fmt::format("{}{} needs {}", before.empty() ? "" : ", ", plan.policy,
-                            HumanBytes(static_cast<double>(plan.memory.peak)));
+      before += fmt::format("{}{} needs {}", before.empty() ? "" : ", ", plan.policy, Want(plan));
     }
     plan.hint = LengthThatFits();
     return plan;
@@ -88,13 +82,64 @@ class Planner {
  private:
   const models::ModelSizes& sizes() const { return model_->model->sizes(); }
 
+  // What a plan that does not fit needs of what is short.
+  static std::string Want(const Plan& plan) {
+    const bool is_host = !plan.host_fits() && plan.memory.peak <= plan.limit;
+    return HumanBytes(static_cast<double>(is_host ? plan.host : plan.memory.peak)) +
+           (is_host ? " of the host" : "");
+  }
+
   // By the early check.
   std::string LengthThatFits() {
-    options_.policy = policies().back();
-    const Plan longest = Longest(false);
-    if (!longest.fits) return "no context of this model fits this device";
+    const Plan longest = LongestOfAll();
+    if (!longest.fits) {
+      return fmt::format("no context of this model fits this {}: {} tokens need {}",
+                         longest.memory.peak <= longest.limit ? "host" : "device",
+                         longest.shape.seq, Want(longest));
+    }
     return fmt::format("{} tokens are the most that fit, with --policy {}", longest.shape.seq,
                        longest.policy);
+  }
+
+  // By the early check, with the policies that take the least memory: of the device, and, where the
+  // host may be what is short, of both.
+  Plan LongestOfAll() {
+    const std::vector<train::MemoryPolicy> all = policies();
+    options_.policy = all.back();
+    Plan longest = Longest(false);
+    if (!request_.host_limit || longest.shape.seq == RangeOf(sizes().max_positions).longest())
+      return longest;
+    const auto kept = std::ranges::find_if(all.rbegin(), all.rend(), [](const auto& policy) {
+      return !policy.activations.offloads_inputs;
+    });
+    if (kept == all.rend()) return longest;
+    options_.policy = *kept;
+    Plan other = Longest(false);
+    const auto reach = [](const Plan& plan) { return plan.fits ? plan.shape.seq : 0; };
+    return reach(other) > reach(longest) ? other : longest;
+  }
+
+  // The policies that take the least memory say how far it goes; then the first that goes as far.
+  Plan ChooseForLongest() {
+    const Plan longest = LongestOfAll();
+    if (longest.fits) {
+      for (const train::MemoryPolicy& policy : policies()) {
+        if (policy.ToString() == longest.policy) break;
+        options_.policy = policy;
+        Plan plan = At(longest.shape.seq, false);
+        if (plan.fits && request_.confirm) plan = At(longest.shape.seq, true);
+        if (!plan.fits) continue;
+        plan.reason = fmt::format("the first that fits {} tokens", plan.shape.seq);
+        return plan;
+      }
+    }
+    Plan plan = longest;
+    if (request_.confirm) {
+      options_.policy = train::MemoryPolicy::FromText(longest.policy);
+      plan = Longest(true);
+    }
+    plan.reason = "takes the least memory";
+    return plan;
   }
 
   Plan Make(const train::MemoryPolicy& policy, bool confirm) {
@@ -126,16 +171,24 @@ class Planner {
     if (!has_compiler()) return LiveBytes(graph);
     return EarlyNeed(request_.target, graph, 0).value_or(0);
   }
-  // Of the device; where the host is shorter of memory, as much more.
-  int64_t NeedAt(int64_t length) const {
+  // Of the device; where the host is shorter of memory, as much more. What cannot fit the host is
+  // not worth a compiler's time.
+  int64_t MeasureNeedAt(int64_t length) const {
     const train::StepProgram step = Trace(length);
     if (!is_tpu()) return MeasureRunOnCpu(*step.graph, false).need;
-    const int64_t need = LeastNeed(*step.graph);
-    if (!request_.host_limit) return need;
-    const int64_t host = HostNeed({}, CountMemory(*model_, step).saved_on_host);
-    return std::max(need, static_cast<int64_t>(static_cast<double>(host) /
-                                               static_cast<double>(*request_.host_limit) *
-                                               static_cast<double>(limit_)));
+    int64_t of_host = 0;
+    if (request_.host_limit) {
+      const int64_t host = HostNeed({}, CountMemory(*model_, step).saved_on_host);
+      of_host = static_cast<int64_t>(static_cast<double>(host) /
+                                     static_cast<double>(*request_.host_limit) *
+                                     static_cast<double>(limit_));
+    }
+    return of_host > limit_ ? of_host : std::max(of_host, LeastNeed(*step.graph));
+  }
+  int64_t NeedAt(int64_t length) {
+    const auto [it, is_new] = needs_.try_emplace({options_.policy->ToString(), length}, 0);
+    if (is_new) it->second = MeasureNeedAt(length);
+    return it->second;
   }
 
   // The compiler's, or that of the weights on their way and of what the run keeps there.
@@ -191,20 +244,15 @@ class Planner {
     return plan;
   }
 
-  Plan Longest(bool confirm) const {
-    std::map<int64_t, int64_t> needs;
-    const auto need = [&](int64_t length) {
-      const auto [it, is_new] = needs.try_emplace(length, 0);
-      if (is_new) it->second = NeedAt(length);
-      return it->second;
-    };
+  Plan Longest(bool confirm) {
+    const auto need = [&](int64_t length) { return NeedAt(length); };
     const SearchRange range = RangeOf(sizes().max_positions);
     int64_t limit = limit_;
     for (int tries = 1;; ++tries) {
       const std::optional<int64_t> longest = LongestThatFits(need, limit, range);
       Plan plan = At(longest.value_or(range.unit), confirm && longest.has_value());
       if (plan.fits || !longest || tries == kMostTries) return plan;
-      limit -= std::max(plan.memory.peak - needs.at(*longest), (limit_ / 100) << tries);
+      limit -= std::max(plan.memory.peak - NeedAt(*longest), (limit_ / 100) << tries);
     }
   }
 
@@ -214,6 +262,7 @@ class Planner {
   std::unique_ptr<models::ModelPlan> model_;
   std::optional<train::BatchShape> shape_of_data_;
   int64_t limit_ = 0;
+  std::map<std::pair<std::string, int64_t>, int64_t> needs_;  // by policy and length
 };
 
 }  // namespace

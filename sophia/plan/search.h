@@ -9,6 +9,8 @@ namespace sophia::plan {
 struct SearchRange {
   int64_t unit = 1;  // lengths are multiples of it
   int64_t most = 1;  // at least one unit
+
+  int64_t longest() const { return most / unit * unit; }
 };
 
 // The largest length whose need is at most `limit`, nullopt if even one unit needs more. `need`
