@@ -209,8 +209,10 @@ Tensor Call(const Product& p, const Tensor& x, const PackedTensors& w, const Ker
 
 Tensor QuantMatMul(const Tensor& x, const PackedFormat& format, std::span<const Tensor> parts,
                    const KernelTarget& target, const QuantMatMulOptions& options) {
-  if (target.mode == pallas::Mode::kReference) return quant::MatMulPacked(x, format, parts);
-  const PackedTensors w = quant::Expand(format, parts);
+  if (target.mode == pallas::Mode::kReference) {
+    return quant::MatMulPacked(x, format, parts, options.rows);
+  }
+  const PackedTensors w = quant::Expand(format, parts, options.rows);
   const bool is_float = x.dtype() == DType::kBF16 || x.dtype() == DType::kF32;
   if (x.rank() < 1 || x.dim(-1) != w.in || !is_float) {
     Fail("quant_matmul", "expected x of bf16 or f32 and sizes [..., {}], got {}", w.in,
@@ -226,15 +228,18 @@ Tensor QuantMatMul(const Tensor& x, const PackedFormat& format, std::span<const 
   Product backward = forward;
   backward.forward = false;
   std::swap(backward.contract, backward.out);
+  std::vector<Tensor> residuals(parts.begin(), parts.end());
+  if (options.rows.count > 1) residuals.push_back(options.rows.index);
   const Tensor rows = Reshape(x, {forward.rows, w.in});
   const Tensor y = CustomVjp(
       {rows},
       [&](std::span<const Tensor> primals) -> CustomVjpOutput {
-        return {.outputs = {Call(forward, primals[0], w, target, options)},
-                .residuals = {parts.begin(), parts.end()}};
+        return {.outputs = {Call(forward, primals[0], w, target, options)}, .residuals = residuals};
       },
       [=, &format](std::span<const Tensor> saved, std::span<const Tensor> grads) {
-        return std::vector{Call(backward, grads[0], quant::Expand(format, saved), target, options)};
+        const EqualPart part{.index = saved.back(), .count = options.rows.count};
+        const PackedTensors weight = quant::Expand(format, saved.first(format.parts.size()), part);
+        return std::vector{Call(backward, grads[0], weight, target, options)};
       })[0];
   Dims dims = x.dims();
   dims.back() = w.rows;

@@ -2,13 +2,15 @@
 
 #include <span>
 
+#include "sophia/graph/ops/slice_ops.h"
 #include "sophia/kernels/kernel_target.h"
 #include "sophia/quant/packed_format.h"
 
 namespace sophia::kernels {
 
-// 0: by chip and shape.
 struct QuantMatMulOptions {
+  EqualPart rows = {};  // of W, which are multiplied
+  // 0: by chip and shape.
   int64_t block_rows = 0;      // of x, a multiple of 16
   int64_t block_out = 0;       // columns of the result, a multiple of 128
   int64_t block_contract = 0;  // contracted at a time, a multiple of 128
@@ -16,7 +18,7 @@ struct QuantMatMulOptions {
 
 // y = x·Wᵀ with a packed weight W [rows, in], for layers whose weight is frozen: x gets the
 // gradient dy·W by a kernel of the same form, W none. x: [..., in], bf16 or f32, -> [..., rows] of
-// its type. parts: of `format`, in order.
+// its type, of the rows of options.rows. parts: of `format`, in order.
 //
 // Tiles: grid {columns, rows of x, contraction}. A program multiplies a block of x with a tile of
 // W. While the first rows of x pass, the tiles of a column block are decoded into VMEM in x's type,

@@ -40,8 +40,9 @@ class LoraBranch : public nn::LinearExtension {
         layers_(std::move(layers)),
         dropout_(dropout) {}
 
-  Tensor Apply(const nn::LinearParams& /*layer*/, const Tensor& x, const Tensor& y) const override {
-    return Convert(Convert(y, DType::kF32) + Branch(Dropped(x)), y.dtype());
+  Tensor Apply(const nn::LinearParams& /*layer*/, const Tensor& x, const Tensor& y,
+               const EqualPart& outputs) const override {
+    return Convert(Convert(y, DType::kF32) + Branch(Dropped(x), outputs), y.dtype());
   }
 
  protected:
@@ -51,9 +52,9 @@ class LoraBranch : public nn::LinearExtension {
     return nn::Dropout(table_, Convert(x, DType::kF32), dropout_, a_.index(), policy_.kernels());
   }
   // scale · B·A·x in f32.
-  Tensor Branch(const Tensor& x) const {
+  Tensor Branch(const Tensor& x, const EqualPart& outputs) const {
     const Tensor low = CheckpointName(MatMul(x, a_.value(), {.transposed = true}), kSavedBranch);
-    return MatMul(Scaled(low), b_.value(), {.transposed = true});
+    return MatMul(Scaled(low), TakePart(b_.value(), 0, outputs), {.transposed = true});
   }
   // [..., rank] times the layer's scale, or zero where it has no branch and in columns beyond its
   // rank. Scaling the low-rank side is the cheapest.
@@ -101,30 +102,32 @@ class DoraBranch : public LoraBranch {
                                   .init = nn::ParamInit::kRowNorms,
                                   .present_layers = layers.present})) {}
 
-  Tensor Apply(const nn::LinearParams& layer, const Tensor& x, const Tensor& y) const override {
+  Tensor Apply(const nn::LinearParams& layer, const Tensor& x, const Tensor& y,
+               const EqualPart& outputs) const override {
     const Tensor wide = Dropped(x);
     const Tensor out = Convert(y, DType::kF32);
     Tensor base = out;
     if (drops()) {
-      base =
-          Convert(layer.weight.Multiply(Convert(wide, x.dtype()), policy().kernels()), DType::kF32);
+      base = Convert(layer.weight.Multiply(Convert(wide, x.dtype()), policy().kernels(), outputs),
+                     DType::kF32);
     } else if (layer.bias.defined()) {
-      base = base - Convert(layer.bias.value(), DType::kF32);
+      base = base - Convert(TakePart(layer.bias.value(), 0, outputs), DType::kF32);
     }
-    const Tensor factor = magnitude_.value() / RowNorms(layer.weight);
+    const Tensor factor =
+        TakePart(magnitude_.value(), 0, outputs) / RowNorms(layer.weight, outputs);
     Tensor excess = factor - 1.0;
     if (!layers().present.empty()) {
       excess = excess * ByLayer(1, [](const ModuleScale&, float* row) { *row = 1; });
     }
-    return Convert(out + base * excess + Branch(wide) * factor, y.dtype());
+    return Convert(out + base * excess + Branch(wide, outputs) * factor, y.dtype());
   }
 
  private:
   // |w + s·A'b|² = |w|² + 2·s·b·(A·w) + s·b·(A·A')·s·b for each row, without V: f32 [out].
-  Tensor RowNorms(const nn::Param& weight) const {
-    const Tensor w = Convert(weight.value(), DType::kF32);
+  Tensor RowNorms(const nn::Param& weight, const EqualPart& rows) const {
+    const Tensor w = Convert(TakePart(weight.value(), 0, rows), DType::kF32);
     const Tensor factor = StopGradient(a().value());
-    const Tensor scaled = Scaled(StopGradient(b().value()));
+    const Tensor scaled = Scaled(StopGradient(TakePart(b().value(), 0, rows)));
     const auto times = [](const Tensor& left, const Tensor& right) {
       return MatMul(left, right, {.transposed = true, .precision = Precision::kHighest});
     };

@@ -14,6 +14,7 @@ LlamaBlock::LlamaBlock(const nn::ParamScope& scope, const LlamaConfig& c)
     : config(c),
       kernels(scope.policy().kernels()),
       tokenwise(scope),
+      head_groups(scope, c.kv_heads),
       input_layernorm(scope / "input_layernorm", c.d_model, c.norm_eps),
       q_proj(scope / "self_attn.q_proj", c.d_model, c.heads * c.head_dim,
              {.bias = c.attention_bias}),
@@ -35,28 +36,31 @@ Tensor LlamaBlock::operator()(const Tensor& x, const kernels::RotaryTable& rope,
     return Reshape(y, {y.dim(0), y.dim(1), heads, config.head_dim});
   };
   const auto merge = [](const Tensor& y) { return Reshape(y, {y.dim(0), y.dim(1), -1}); };
-  const std::vector<Tensor> qkv = tokenwise(
-      [&](std::span<const Tensor> in) -> std::vector<Tensor> {
-        const Tensor normal = input_layernorm(in[0]);
-        const auto [q, k] =
-            kernels::Rotary(split(q_proj(normal), config.heads),
-                            split(k_proj(normal), config.kv_heads), {in[1], rope.layout}, kernels);
-        return {merge(q), merge(k), v_proj(normal)};
-      },
-      {x, rope.rows});
-  const Tensor q = split(qkv[0], config.heads);
-  const Tensor k = split(qkv[1], config.kv_heads);
-  const Tensor v = split(qkv[2], config.kv_heads);
-  const Tensor mixed =
-      cache ? AttendCached(q, k, v, inputs.positions, layer, *cache)
-            : nn::Attend(q, k, v, {.causal = true, .segments = inputs.segments}, kernels);
+  const Tensor mixed = head_groups([&](const EqualPart& part) {
+    const int64_t heads = config.heads / part.count;
+    const int64_t kv_heads = config.kv_heads / part.count;
+    const std::vector<Tensor> qkv = tokenwise(
+        [&](std::span<const Tensor> in) -> std::vector<Tensor> {
+          const Tensor normal = input_layernorm(in[0]);
+          const auto [q, k] =
+              kernels::Rotary(split(q_proj(normal, part), heads),
+                              split(k_proj(normal, part), kv_heads), {in[1], rope.layout}, kernels);
+          return {merge(q), merge(k), v_proj(normal, part)};
+        },
+        {x, rope.rows});
+    const Tensor q = split(qkv[0], heads);
+    const Tensor k = split(qkv[1], kv_heads);
+    const Tensor v = split(qkv[2], kv_heads);
+    return merge(cache ? AttendCached(q, k, v, inputs.positions, layer, *cache)
+                       : nn::Attend(q, k, v, {.segments = inputs.segments}, kernels));
+  });
   return tokenwise(
       [&](std::span<const Tensor> in) -> std::vector<Tensor> {
         const auto [normal, h] = post_attention_layernorm.OfSum(in[0], o_proj(in[1]));
         const Tensor gate = gate_proj(normal);
         return {h + down_proj(kernels::GatedLinearUnit(gate, up_proj(normal), kernels))};
       },
-      {x, merge(mixed)})[0];
+      {x, mixed})[0];
 }
 
 Llama::Llama(const nn::ParamScope& scope, LlamaConfig config)

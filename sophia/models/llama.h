@@ -5,6 +5,7 @@
 
 #include "sophia/base/json.h"
 #include "sophia/models/causal_lm.h"
+#include "sophia/nn/head_groups.h"
 #include "sophia/nn/layer_stack.h"
 #include "sophia/nn/layers.h"
 #include "sophia/nn/rope.h"
@@ -37,6 +38,7 @@ struct LlamaBlock {
   const LlamaConfig& config;
   const kernels::KernelTarget& kernels;
   nn::Tokenwise tokenwise;
+  nn::HeadGroups head_groups;
   nn::RmsNorm input_layernorm;
   nn::Linear q_proj, k_proj, v_proj, o_proj;
   nn::RmsNorm post_attention_layernorm;

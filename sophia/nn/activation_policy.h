@@ -15,7 +15,8 @@ struct ActivationPolicy {
   bool prefetches_inputs = false;  // from there, one while the reverse pass works on another
   // Frozen embedding and head lie in the host's memory and come to the device for each use.
   bool offloads_tables = false;
-  int64_t tile = 0;  // tokens that all but attention works on at a time; 0: all
+  int64_t tile = 0;      // tokens that all but attention works on at a time; 0: all
+  int64_t kv_heads = 0;  // heads of keys and values that are attended to at a time; 0: all
 };
 
 }  // namespace sophia::nn

@@ -17,10 +17,12 @@ Linear::Linear(const ParamScope& scope, int64_t in, int64_t out, const LinearOpt
   extension_ = scope.policy().ExtendLinear(scope, in, out);
 }
 
-Tensor Linear::operator()(const Tensor& x) const {
-  Tensor y = params_.weight.Multiply(x, policy_->kernels());
-  if (params_.bias.defined()) y = y + Convert(params_.bias.value(), y.dtype());
-  if (extension_ != nullptr) y = extension_->Apply(params_, x, y);
+Tensor Linear::operator()(const Tensor& x, const EqualPart& outputs) const {
+  Tensor y = params_.weight.Multiply(x, policy_->kernels(), outputs);
+  if (params_.bias.defined()) {
+    y = y + Convert(TakePart(params_.bias.value(), 0, outputs), y.dtype());
+  }
+  if (extension_ != nullptr) y = extension_->Apply(params_, x, y, outputs);
   return CheckpointName(y, kSavedLinear);
 }
 

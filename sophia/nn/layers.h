@@ -21,7 +21,8 @@ class Linear {
   Linear(const ParamScope& scope, int64_t in, int64_t out, const LinearOptions& options = {});
 
   // x: [..., in] -> [..., out], in x's type.
-  Tensor operator()(const Tensor& x) const;
+  // x: [..., in] -> [..., out], or a part of the outputs.
+  Tensor operator()(const Tensor& x, const EqualPart& outputs = {}) const;
 
  private:
   const ParamPolicy* policy_;

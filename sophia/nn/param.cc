@@ -63,12 +63,13 @@ Tensor Param::value() const {
   return quant::Unpack(*format, Parts(), spec().packed.unpacked.dtype);
 }
 
-Tensor Param::Multiply(const Tensor& x, const kernels::KernelTarget& target) const {
+Tensor Param::Multiply(const Tensor& x, const kernels::KernelTarget& target,
+                       const EqualPart& rows) const {
   const quant::PackedFormat* format = spec().packed.format;
   if (format == nullptr) {
-    return MatMul(x, Convert(value(), x.dtype()), {.transposed = true});
+    return MatMul(x, Convert(TakePart(value(), 0, rows), x.dtype()), {.transposed = true});
   }
-  return kernels::QuantMatMul(x, *format, Parts(), target);
+  return kernels::QuantMatMul(x, *format, Parts(), target, {.rows = rows});
 }
 
 Tensor Param::Rows(const Tensor& ids) const {

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "sophia/graph/ops/slice_ops.h"
 #include "sophia/graph/tensor.h"
 #include "sophia/kernels/kernel_target.h"
 #include "sophia/nn/activation_policy.h"
@@ -77,9 +78,10 @@ class Param {
   const ParamSpec& spec() const;
   // In a layer's body: that layer's slice. A packed parameter is unpacked, to the policy's type.
   Tensor value() const;
-  // x·Wᵀ with W = value() [rows, in] in x's type: x [..., in] -> [..., rows]. A packed W is read
-  // by the target's kernel.
-  Tensor Multiply(const Tensor& x, const kernels::KernelTarget& target) const;
+  // x·Wᵀ with W = value() [rows, in], or a part of its rows, in x's type: x [..., in] ->
+  // [..., rows]. A packed W is read by the target's kernel.
+  Tensor Multiply(const Tensor& x, const kernels::KernelTarget& target,
+                  const EqualPart& rows = {}) const;
   // value()'s rows at `ids`, integers [...] -> [..., in].
   Tensor Rows(const Tensor& ids) const;
   // The arrays of a packed parameter, in the order of its format.
@@ -136,8 +138,9 @@ struct LinearParams {
 class LinearExtension {
  public:
   virtual ~LinearExtension() = default;
-  // x: [..., in], y = x·Wᵀ (+ b): [..., out]; returns the new y.
-  virtual Tensor Apply(const LinearParams& layer, const Tensor& x, const Tensor& y) const = 0;
+  // x: [..., in], y = x·Wᵀ (+ b): [..., out], of `outputs`; returns the new y.
+  virtual Tensor Apply(const LinearParams& layer, const Tensor& x, const Tensor& y,
+                       const EqualPart& outputs) const = 0;
 };
 
 // How a frozen weight is kept, given its spec as if it were not packed; nullptr: as that says.

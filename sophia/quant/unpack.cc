@@ -77,7 +77,8 @@ Tensor StoredValues(const PackedFormat& format, const PackedTensors& w) {
 
 }  // namespace
 
-PackedTensors Expand(const PackedFormat& format, std::span<const Tensor> parts) {
+PackedTensors Expand(const PackedFormat& format, std::span<const Tensor> parts,
+                     const EqualPart& rows) {
   SOPHIA_CHECK(parts.size() == format.parts.size(), "{} parts of {}", parts.size(), format.name);
   const auto find = [&](PartKind kind) { return FindPart(format, parts, kind); };
   PackedTensors w{.codes = *find(PartKind::kCodes)};
@@ -98,6 +99,11 @@ PackedTensors Expand(const PackedFormat& format, std::span<const Tensor> parts) 
     w.minima = Convert(*minima, DType::kF32);
   } else if (const Tensor* sub_minima = find(PartKind::kSubMinima)) {
     w.minima = RepeatRows(Neg(Grouped(*find(PartKind::kSuperMinima), *sub_minima)), groups);
+  }
+  w.rows /= rows.count;
+  w.codes = TakePart(w.codes, format.input_major() ? 1 : 0, rows);
+  for (Tensor* others : {&w.high_codes, &w.scales, &w.minima}) {
+    if (others->defined()) *others = TakePart(*others, 1, rows);
   }
   return w;
 }
@@ -122,8 +128,9 @@ Tensor UnpackRows(const PackedFormat& format, std::span<const Tensor> parts, con
   return Reshape(format.input_major() ? Transpose(values, {1, 0}) : values, dims);
 }
 
-Tensor MatMulPacked(const Tensor& x, const PackedFormat& format, std::span<const Tensor> parts) {
-  const Tensor values = Convert(StoredValues(format, Expand(format, parts)), x.dtype());
+Tensor MatMulPacked(const Tensor& x, const PackedFormat& format, std::span<const Tensor> parts,
+                    const EqualPart& rows) {
+  const Tensor values = Convert(StoredValues(format, Expand(format, parts, rows)), x.dtype());
   return MatMul(x, values, {.transposed = !format.input_major()});
 }
 

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <span>
 
+#include "sophia/graph/ops/slice_ops.h"
 #include "sophia/quant/packed_format.h"
 
 // Packed weights in graph ops.
@@ -18,7 +19,9 @@ struct PackedTensors {
   int64_t rows = 0;
   int64_t in = 0;
 };
-PackedTensors Expand(const PackedFormat& format, std::span<const Tensor> parts);
+// Of a part of the rows, where not all are asked for.
+PackedTensors Expand(const PackedFormat& format, std::span<const Tensor> parts,
+                     const EqualPart& rows = {});
 
 // The weight [rows, in] in `dtype`, rounded once from f32: of GGUF blocks bit for bit what reading
 // the file as `dtype` gives, of nf4 what bitsandbytes' dequantize_4bit gives.
@@ -27,7 +30,8 @@ Tensor Unpack(const PackedFormat& format, std::span<const Tensor> parts, DType d
 Tensor UnpackRows(const PackedFormat& format, std::span<const Tensor> parts, const Tensor& ids,
                   DType dtype);
 
-// x·Wᵀ with W unpacked to x's type: [..., in] -> [..., rows].
-Tensor MatMulPacked(const Tensor& x, const PackedFormat& format, std::span<const Tensor> parts);
+// x·Wᵀ with W, or a part of its rows, unpacked to x's type: [..., in] -> [..., rows].
+Tensor MatMulPacked(const Tensor& x, const PackedFormat& format, std::span<const Tensor> parts,
+                    const EqualPart& rows = {});
 
 }  // namespace sophia::quant

@@ -1,6 +1,7 @@
 #include "sophia/train/memory_policy.h"
 
 #include <algorithm>
+#include <map>
 #include <optional>
 
 #include "sophia/base/error.h"
@@ -21,8 +22,8 @@ constexpr std::string_view kOffloadTables = "offload_tables";
 
 [[noreturn]] void Refuse(const std::string& lever) {
   Fail("policy",
-       "expected {}, {}, {}, names joined by + ({}), {}, {}, {}, every=K, tile=N or loss_chunk=N, "
-       "got '{}'",
+       "expected {}, {}, {}, names joined by + ({}), {}, {}, {}, every=K, tile=N, kv_heads=N or "
+       "loss_chunk=N, got '{}'",
        kEverything, kProducts, kLayers, Join(SaveProducts().names, ", "), kOffload, kPrefetch,
        kOffloadTables, lever);
 }
@@ -83,12 +84,14 @@ MemoryPolicy MemoryPolicy::FromText(const std::string& text) {
       }
       continue;
     }
-    const std::string name = lever.substr(0, equals);
-    if (name != "every" && name != "tile" && name != "loss_chunk") Refuse(lever);
-    int64_t& value = name == "every"  ? activations.layers_per_input
-                     : name == "tile" ? activations.tile
-                                      : policy.loss_chunk;
-    value = PositiveFrom(lever.substr(equals + 1), lever);
+    const std::map<std::string, int64_t*, std::less<>> numbers = {
+        {"every", &activations.layers_per_input},
+        {"tile", &activations.tile},
+        {"kv_heads", &activations.kv_heads},
+        {"loss_chunk", &policy.loss_chunk}};
+    const auto number = numbers.find(std::string_view(lever).substr(0, equals));
+    if (number == numbers.end()) Refuse(lever);
+    *number->second = PositiveFrom(lever.substr(equals + 1), lever);
   }
   if (activations.prefetches_inputs && !activations.offloads_inputs) {
     Fail("policy", "expected {} beside {}, which fetches what lies in the host's memory, got '{}'",
@@ -106,6 +109,7 @@ std::string MemoryPolicy::ToString() const {
   if (activations.prefetches_inputs) text += fmt::format(",{}", kPrefetch);
   if (activations.offloads_tables) text += fmt::format(",{}", kOffloadTables);
   if (activations.tile > 0) text += fmt::format(",tile={}", activations.tile);
+  if (activations.kv_heads > 0) text += fmt::format(",kv_heads={}", activations.kv_heads);
   if (loss_chunk != MemoryPolicy().loss_chunk) text += fmt::format(",loss_chunk={}", loss_chunk);
   return text;
 }
@@ -114,7 +118,7 @@ std::vector<MemoryPolicy> PoliciesToTry(int64_t layers, int64_t length, bool has
   std::vector<MemoryPolicy> policies;
   for (const char* text : {"products", "layers", "layers,tile=2048", "layers,every=4,tile=2048",
                            "layers,offload,prefetch,tile=2048", "layers,offload,tile=2048",
-                           "layers,offload,tile=512"}) {
+                           "layers,offload,tile=512", "layers,offload,tile=512,kv_heads=1"}) {
     MemoryPolicy policy = MemoryPolicy::FromText(text);
     nn::ActivationPolicy& keep = policy.activations;
     if (layers % keep.layers_per_input != 0 || (keep.offloads_inputs && !has_host)) continue;

@@ -20,8 +20,8 @@ struct MemoryPolicy {
 
   // From levers separated by commas: what a layer keeps ("everything"; "products"; "layers", its
   // input only; or names out of linear, attention and lora, joined by +), "every=K", "offload",
-  // "prefetch" of what is offloaded, "offload_tables", "tile=N", "loss_chunk=N". Throws Error for
-  // anything else.
+  // "prefetch" of what is offloaded, "offload_tables", "tile=N", "kv_heads=N", "loss_chunk=N".
+  // Throws Error for anything else.
   static MemoryPolicy FromText(const std::string& text);
   // What FromText reads, without the levers that are as by default.
   std::string ToString() const;

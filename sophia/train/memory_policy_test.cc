@@ -14,20 +14,21 @@ using ::testing::ThrowsMessage;
 
 TEST(MemoryPolicyTest, ReadsEveryLever) {
   const auto policy =
-      MemoryPolicy::FromText("attention+lora, every=4,offload,tile=512,loss_chunk=64");
+      MemoryPolicy::FromText("attention+lora, every=4,offload,tile=512,kv_heads=2,loss_chunk=64");
   EXPECT_EQ(policy.activations.remat.keep, Remat::Keep::kNamed);
   EXPECT_THAT(policy.activations.remat.names, ElementsAre("attention", "lora"));
   EXPECT_EQ(policy.activations.layers_per_input, 4);
   EXPECT_TRUE(policy.activations.offloads_inputs);
   EXPECT_EQ(policy.activations.tile, 512);
+  EXPECT_EQ(policy.activations.kv_heads, 2);
   EXPECT_EQ(policy.loss_chunk, 64);
 }
 
 TEST(MemoryPolicyTest, TextsComeBack) {
   for (const char* text :
        {"products", "everything", "layers", "attention", "linear+lora", "layers,every=2,offload",
-        "layers,offload,tile=2048", "layers,offload,prefetch", "products,offload_tables",
-        "products,loss_chunk=512"}) {
+        "layers,offload,tile=2048", "layers,tile=512,kv_heads=1", "layers,offload,prefetch",
+        "products,offload_tables", "products,loss_chunk=512"}) {
     EXPECT_EQ(MemoryPolicy::FromText(text).ToString(), text);
   }
   EXPECT_EQ(MemoryPolicy().ToString(), "products");
@@ -46,11 +47,12 @@ TEST(MemoryPolicyTest, TriesWhatTheLayersAndTheDeviceAllow) {
   EXPECT_THAT(texts(8, 4096, true),
               ElementsAre("products", "layers", "layers,tile=2048", "layers,every=4,tile=2048",
                           "layers,offload,prefetch,tile=2048", "layers,offload,tile=2048",
-                          "layers,offload,tile=512"));
+                          "layers,offload,tile=512", "layers,offload,tile=512,kv_heads=1"));
   EXPECT_THAT(texts(30, 4096, false), ElementsAre("products", "layers", "layers,tile=2048"));
   EXPECT_THAT(texts(8, 2048, true),
               ElementsAre("products", "layers", "layers,every=4", "layers,offload,prefetch",
-                          "layers,offload", "layers,offload,tile=512"));
+                          "layers,offload", "layers,offload,tile=512",
+                          "layers,offload,tile=512,kv_heads=1"));
 }
 
 TEST(MemoryPolicyTest, OtherTextsAreRefused) {
@@ -61,7 +63,7 @@ TEST(MemoryPolicyTest, OtherTextsAreRefused) {
   }
   EXPECT_THAT([] { MemoryPolicy::FromText("layers,prefetch"); },
               ThrowsMessage<Error>(HasSubstr("[policy] expected offload beside prefetch")));
-  for (const char* text : {"every=0", "tile=", "loss_chunk=1k", "every=-1"}) {
+  for (const char* text : {"every=0", "tile=", "kv_heads=0", "loss_chunk=1k", "every=-1"}) {
     EXPECT_THAT(
         [&] { MemoryPolicy::FromText(text); },
         ThrowsMessage<Error>(HasSubstr("[policy] expected a whole number above 0 after '=', got '" +

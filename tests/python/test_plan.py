@@ -92,9 +92,9 @@ def test_the_first_policy_that_fits_is_chosen():
 def test_what_cannot_fit_gets_a_length_that_does():
     plan = planned("--model", SMOLLM2, "--max-length", 8192, "--batch-size", 512, "--no-confirm")
     assert not plan["fits"]
-    found = re.fullmatch(r"(\d+) tokens are the most that fit, with --policy layers,offload,tile=512", plan["hint"])
+    found = re.fullmatch(r"(\d+) tokens are the most that fit, with --policy layers,offload,tile=512,kv_heads=1", plan["hint"])
     shorter = planned("--model", SMOLLM2, "--max-length", found[1], "--batch-size", 512, "--no-confirm",
-                      "--policy", "layers,offload,tile=512")
+                      "--policy", "layers,offload,tile=512,kv_heads=1")
     assert shorter["fits"]
 
 
@@ -154,13 +154,33 @@ def test_the_longest_context_fits_and_the_next_does_not():
 def test_a_short_context_fits_whole(config_only):
     plan = planned("--model", config_only, "--batch-size", 1, "--max-length", "auto")
     assert plan["fits"] and plan["confirmed"] and plan["seq"] == 128
+    assert (plan["policy"], plan["policy_reason"]) == ("products", "the first that fits 128 tokens")
+
+
+def test_a_host_short_of_memory_gets_a_policy_that_offloads_nothing():
+    """On 1 GB, offloaded inputs of 30 layers end long before what the device could keep."""
+    auto = ("--model", SMOLLM2, "--batch-size", 64, "--max-length", "auto", "--no-confirm")
+    free, short = planned(*auto), planned(*auto, "--host-memory", 1)
+    assert free["fits"] and free["offloaded_bytes"] > 0
+    assert short["fits"] and short["offloaded_bytes"] == 0 and short["seq"] < free["seq"]
+    forced = planned(*auto, "--host-memory", 1, "--policy", free["policy"])
+    assert forced["fits"] and forced["seq"] < short["seq"] and forced["host_bytes"] <= 1e9
+
+
+def test_hints_say_when_the_host_is_short():
+    rows = ("--model", SMOLLM2, "--max-length", 512, "--no-confirm", "--host-memory")
+    tiny = planned(*rows, 0.05)
+    assert not tiny["fits"]
+    assert re.fullmatch(r"no context of this model fits this host: 128 tokens need [0-9.]+ MB of the host", tiny["hint"])
+    offloads = planned(*rows, 0.07, "--policy", "layers,offload,prefetch", "--batch-size", 8)
+    assert not offloads["fits"] and offloads["hint"] == "--policy products fits"
 
 
 def test_policies_side_by_side(config_only):
     arguments = ("--model", config_only, "--max-length", 64, "--batch-size", 2, "--no-confirm")
     result = json.loads(output("plan", *arguments, "--compare", "--json"))
     assert [plan["policy"] for plan in result] == [
-        "products", "layers", "layers,offload,prefetch", "layers,offload"]
+        "products", "layers", "layers,offload,prefetch", "layers,offload", "layers,offload,kv_heads=1"]
     one = planned(*arguments, "--policy", "layers,offload")
     assert one["policy"] == "layers,offload"
     assert one["offloaded_bytes"] == 2 * 2 * 64 * 48 * 2  # layers, sequences, tokens, width, bf16

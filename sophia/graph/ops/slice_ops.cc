@@ -203,4 +203,15 @@ namespace ops {
 std::vector<const OpDef*> SliceOps() { return {&kSlice, &kDynamicSlice, &kDynamicUpdateSlice}; }
 
 }  // namespace ops
+Tensor TakePart(const Tensor& x, int64_t axis, const EqualPart& part, Loc loc) {
+  if (part.count == 1) return x;
+  const size_t at = static_cast<size_t>(axis < 0 ? axis + x.rank() : axis);
+  Dims sizes = x.dims();
+  SOPHIA_CHECK(sizes[at] % part.count == 0, "{} in {} equal parts", sizes[at], part.count);
+  sizes[at] /= part.count;
+  std::vector<Tensor> starts(sizes.size(), Scalar(part.index.dtype(), 0));
+  starts[at] = part.index * static_cast<double>(sizes[at]);
+  return DynamicSlice(x, starts, sizes, loc);
+}
+
 }  // namespace sophia

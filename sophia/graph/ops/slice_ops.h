@@ -21,4 +21,12 @@ Tensor DynamicSlice(const Tensor& x, const std::vector<Tensor>& starts, const Di
 Tensor DynamicUpdateSlice(const Tensor& x, const Tensor& update, const std::vector<Tensor>& starts,
                           Loc loc = Loc::current());
 
+// One of `count` equal parts of a dimension.
+struct EqualPart {
+  Tensor index = {};  // integer scalar
+  int64_t count = 1;
+};
+// That part of x along `axis`, of a multiple of `count`; x itself where there is one part.
+Tensor TakePart(const Tensor& x, int64_t axis, const EqualPart& part, Loc loc = Loc::current());
+
 }  // namespace sophia
