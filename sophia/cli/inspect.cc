@@ -137,6 +137,9 @@ void InspectAdapter(const fs::path& path, bool all) {
   }
   PrintLine("dropout", fmt::format("{}", config.dropout));
   PrintLine("targets", lora::TargetsText(config.targets));
+  if (!config.modules_to_save.empty()) {
+    PrintLine("whole modules", Join(config.modules_to_save, ", "));
+  }
   PrintTensors(io::SafetensorsFile(path / "adapter_model.safetensors").tensors(), all);
 }
 

@@ -113,6 +113,9 @@ constexpr auto kOptions = std::to_array<OptionSpec>({
      "matches counts"},
     {kTraining, kLora, "lora_alpha_pattern", "alpha_pattern", kPatterns, "NAME=X[,NAME=X]", "",
      "alpha of modules, likewise"},
+    {kTraining, kLora, "lora_modules_to_save", "modules_to_save", kTextOrList, "NAMES", "",
+     "modules that are trained as a whole and kept with the adapter, by the ends of their paths: "
+     "embed_tokens,lm_head"},
     {kTraining, kLora, "loraplus_lr_ratio", "", kNumber, "X", "1",
      "LoRA+: times the learning rate of B", Above(0)},
 

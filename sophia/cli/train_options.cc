@@ -15,6 +15,15 @@ namespace {
 
 constexpr int64_t kLargestRank = 1 << 20;
 
+// Separated by commas.
+std::vector<std::string> NamesFrom(const std::string& text) {
+  std::vector<std::string> names;
+  for (const std::string& name : Split(text, ',')) {
+    if (!Trim(name).empty()) names.emplace_back(Trim(name));
+  }
+  return names;
+}
+
 // PEFT takes a list of names or one regular expression; names have none of its special characters
 // but the dot.
 lora::Targets TargetsOf(const std::string& text) {
@@ -22,11 +31,7 @@ lora::Targets TargetsOf(const std::string& text) {
   if (text == "all-linear" || text.find_first_of(kOnlyInExpressions) != std::string::npos) {
     return text;
   }
-  std::vector<std::string> names;
-  for (const std::string& name : Split(text, ',')) {
-    if (!Trim(name).empty()) names.emplace_back(Trim(name));
-  }
-  return names;
+  return NamesFrom(text);
 }
 
 // At commas that are outside the brackets of regular expressions.
@@ -90,7 +95,7 @@ void CheckAgainstAdapter(const Values& values, const lora::LoraConfig& adapter) 
   check("lora_alpha", adapter.alpha);
   check("lora_dropout", adapter.dropout);
   for (const char* key : {"lora_target_modules", "use_rslora", "use_dora", "init_lora_weights",
-                          "lora_rank_pattern", "lora_alpha_pattern"}) {
+                          "lora_rank_pattern", "lora_alpha_pattern", "lora_modules_to_save"}) {
     if (values.Has(key)) {
       throw UsageError(fmt::format("expected --{} or --init-adapter, got both", Dashed(key)));
     }
@@ -186,7 +191,8 @@ train::TrainOptions TrainOptionsFrom(const Values& values) {
                   .rs_lora = values.Flag("use_rslora"),
                   .use_dora = values.Flag("use_dora"),
                   .rank_pattern = PatternsFrom<int64_t>(values, "lora_rank_pattern"),
-                  .alpha_pattern = PatternsFrom<double>(values, "lora_alpha_pattern")};
+                  .alpha_pattern = PatternsFrom<double>(values, "lora_alpha_pattern"),
+                  .modules_to_save = NamesFrom(values.Text("lora_modules_to_save"))};
   try {
     options.lora.SetInit(values.Text("init_lora_weights"));
   } catch (const Error& error) {

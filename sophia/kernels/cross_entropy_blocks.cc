@@ -154,13 +154,4 @@ Logits LogitsOf(const Problem& problem, const pallas::KernelRefs& refs,
   return logits;
 }
 
-void RefuseHeadGradient(const std::vector<bool>& wanted) {
-  for (size_t i = 1; i < wanted.size(); ++i) {
-    if (!wanted[i]) continue;
-    Fail("linear_cross_entropy",
-         "expected a frozen head, got one whose gradient is asked for; it has none, so pass "
-         "StopGradient(head)");
-  }
-}
-
 }  // namespace sophia::kernels::cross_entropy

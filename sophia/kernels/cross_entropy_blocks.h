@@ -67,7 +67,11 @@ Tensor HiddenGradient(const Problem& problem, const KernelTarget& target,
 Tensor Reference(const Problem& problem, const std::vector<Tensor>& primals, const Tensor& labels,
                  int64_t chunk);
 
-// Throws Error if the gradient of the head or its scales is asked for.
-void RefuseHeadGradient(const std::vector<bool>& wanted);
+// Whether the gradient of the head is asked for. Throws Error for one of s8, and for its scales'.
+bool WantsHead(const Problem& problem, const std::vector<bool>& wanted);
+// d loss / d W = (softmax(l) - onehot(label))ᵀ·h, times `grad`, f32 [N], of each token: [V, D] of
+// the head's type, added up in f32 over chunks of tokens by plain ops.
+Tensor HeadGradient(const Problem& problem, const Tensor& hidden, const Tensor& head,
+                    const Tensor& labels, const Tensor& grad);
 
 }  // namespace sophia::kernels::cross_entropy

@@ -109,12 +109,18 @@ Tensor LinearCrossEntropy(const Tensor& hidden, const Tensor& head, const Tensor
       [p, target, asked = options.backward](std::span<const Tensor> saved,
                                             std::span<const Tensor> cotangents,
                                             const std::vector<bool>& wanted) {
-        cross_entropy::RefuseHeadGradient(wanted);
         std::vector<Tensor> operands(saved.begin(), saved.end());
         const Tensor grad = PaddedRow(p, cotangents[0]);
         operands.insert(operands.begin() + 4, Select(Ge(saved[2], 0.0), grad, 0.0));
         std::vector<Tensor> grads(wanted.size());
         grads[0] = cross_entropy::HiddenGradient(p, target, asked, operands);
+        if (cross_entropy::WantsHead(p, wanted)) {
+          const auto own = [&](const Tensor& padded) {
+            return Reshape(SliceAxis(padded, 1, 0, p.tokens), {p.tokens});
+          };
+          grads[1] = cross_entropy::HeadGradient(p, SliceAxis(saved[0], 0, 0, p.tokens), saved[1],
+                                                 own(saved[2]), cotangents[0]);
+        }
         return grads;
       })[0];
 }

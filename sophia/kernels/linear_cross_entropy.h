@@ -25,7 +25,8 @@ struct LinearCrossEntropyOptions {
 // Cross-entropy of a linear head without the [N, V] logits: loss = logsumexp(l) - l[label] with
 // l = h·Wᵀ; d loss / d h = (softmax(l) - onehot(label))·W. Negative labels are ignored: loss 0.
 // hidden: f32 or bf16 [N, D]; head: [V, D] of hidden's type, or s8 with scales; labels: s32 [N]
-// -> f32 [N]. The head is frozen: asking for its gradient, or its scales', is an Error.
+// -> f32 [N]. A head of s8 has no gradient. Another's, where it is asked for, is made by plain ops,
+// which compute the logits of 512 tokens at a time again.
 //
 // Kernels, after Milakov and Gimelshein's online softmax (https://arxiv.org/abs/1805.02867) and
 // Wijmans et al. (https://arxiv.org/abs/2411.09009): a program has a block of tokens and walks over

@@ -60,6 +60,12 @@ void LoraConfig::Check(std::string_view where) const {
   if (init == LoraInit::kPissa && use_dora) {
     Fail(where, "expected PiSSA or DoRA, got both");
   }
+  if (init == LoraInit::kPissa && !modules_to_save.empty()) {
+    Fail(where, "expected PiSSA or modules_to_save, got both");
+  }
+  if (std::ranges::any_of(modules_to_save, &std::string::empty)) {
+    Fail(where, "expected names of modules_to_save, got ''");
+  }
   for (const auto& [pattern, own] : rank_pattern) {
     if (own < 1) Fail(where, "expected a LoRA rank of at least 1 for '{}', got {}", pattern, own);
   }
@@ -93,13 +99,20 @@ bool LoraPolicy::Matches(const std::string& module) const {
   return !pattern_ || pattern_->FullMatch(module);
 }
 
+// As PEFT, which takes any end of a path, not whole names only.
+bool LoraPolicy::Trains(std::string_view module) const {
+  asked_.emplace(module);
+  return std::ranges::any_of(config_.modules_to_save,
+                             [&](const std::string& name) { return module.ends_with(name); });
+}
+
 std::unique_ptr<nn::LinearExtension> LoraPolicy::ExtendLinear(const nn::ParamScope& scope,
                                                               int64_t in, int64_t out) const {
   const int64_t count = std::max<int64_t>(scope.layers(), 1);
   BranchLayers layers;
   for (int64_t layer = 0; layer < count; ++layer) {
     const std::string module = ReplaceAll(scope.path(), "{}", std::to_string(layer));
-    const bool matches = Matches(module);
+    const bool matches = Matches(module) && !Trains(scope.path());
     if (matches) layers.present.push_back(layer);
     modules_.push_back({module, matches});
     layers.scales.push_back(scales_->Of(module));
@@ -134,6 +147,15 @@ void LoraPolicy::CheckTargets() const {
       pattern != nullptr && !any) {
     Fail("target_modules", "expected '{}' to match a linear layer ({}), got no match", *pattern,
          Join(available, ", "));
+  }
+  std::set<std::string> with_parameters;
+  for (const std::string& path : asked_) with_parameters.insert(path.substr(path.rfind('.') + 1));
+  for (const std::string& name : config_.modules_to_save) {
+    if (std::ranges::any_of(asked_, [&](const auto& path) { return path.ends_with(name); }))
+      continue;
+    const std::vector<std::string> known(with_parameters.begin(), with_parameters.end());
+    Fail("modules_to_save", "expected names among {}, got '{}'{}", Join(known, ", "), name,
+         DidYouMean(name, known));
   }
   const auto* names = std::get_if<std::vector<std::string>>(&config_.targets);
   if (names == nullptr) return;

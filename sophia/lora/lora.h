@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <variant>
@@ -63,6 +64,9 @@ struct LoraConfig {
   // expression of Python that matches a module's whole path, or its end after a dot.
   std::vector<std::pair<std::string, int64_t>> rank_pattern = {};
   std::vector<std::pair<std::string, double>> alpha_pattern = {};
+  // Ends of the paths of modules that are trained as a whole and kept with the adapter, as PEFT's
+  // modules_to_save. Of tied embeddings, the other keeps the base model's values.
+  std::vector<std::string> modules_to_save = {};
 
   // "true", "pissa" or "pissa_niter_4".
   std::string InitName() const;
@@ -86,7 +90,10 @@ class LoraPolicy : public nn::ParamPolicy {
   std::unique_ptr<nn::LinearExtension> ExtendLinear(const nn::ParamScope& scope, int64_t in,
                                                     int64_t out) const override;
 
-  // After the model is built: throws Error when a target names no linear layer of it.
+  bool Trains(std::string_view module) const override;
+
+  // After the model is built: throws Error when a target names no linear layer of it, or a module
+  // to save no module with parameters, or not in all layers.
   void CheckTargets() const;
   // Then: throws Error when a pattern of ranks or alphas matches no module with an adapter.
   void CheckPatterns() const;
@@ -104,7 +111,8 @@ class LoraPolicy : public nn::ParamPolicy {
   LoraConfig config_;
   std::optional<io::tok::PythonRegex> pattern_;
   std::unique_ptr<const ModuleScales> scales_;
-  mutable std::vector<Module> modules_;  // every linear layer seen
+  mutable std::vector<Module> modules_;               // every linear layer seen
+  mutable std::set<std::string, std::less<>> asked_;  // every path that Trains() was asked about
 };
 
 }  // namespace sophia::lora

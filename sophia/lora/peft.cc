@@ -38,6 +38,7 @@ constexpr auto kKnownKeys = std::to_array<std::string_view>({
     "base_model_name_or_path",
     "inference_mode",
     "megatron_core",
+    "modules_to_save",
     "peft_version",
     "qalora_group_size",
     "revision",
@@ -119,7 +120,8 @@ Json ConfigJson(const LoraConfig& config, const std::string& base_model) {
           {"bias", "none"},
           {"fan_in_fan_out", false},
           {"init_lora_weights", true},
-          {"modules_to_save", nullptr},
+          {"modules_to_save",
+           config.modules_to_save.empty() ? Json(nullptr) : Json(config.modules_to_save)},
           {"layers_to_transform", nullptr},
           {"layers_pattern", nullptr},
           {"rank_pattern", PatternsJson(config.rank_pattern)},
@@ -179,6 +181,9 @@ LoraConfig ReadAdapterConfig(const fs::path& folder) {
   config.use_dora = FindOr<bool>(json, "use_dora", false, where);
   config.rank_pattern = PatternsOf<int64_t>(json, "rank_pattern", where);
   config.alpha_pattern = PatternsOf<double>(json, "alpha_pattern", where);
+  if (json.contains("modules_to_save") && !json["modules_to_save"].is_null()) {
+    config.modules_to_save = Require<std::vector<std::string>>(json, "modules_to_save", where);
+  }
   const auto targets = json.find("target_modules");
   if (targets != json.end() && targets->is_string()) {
     config.targets = targets->get<std::string>();

@@ -1,6 +1,7 @@
 #include "sophia/merge/gguf_model.h"
 
 #include "sophia/base/error.h"
+#include "sophia/base/strings.h"
 #include "sophia/io/gguf_blocks.h"
 #include "sophia/io/gguf_encode.h"
 #include "sophia/io/gguf_writer.h"
@@ -49,7 +50,6 @@ std::string AdapterTensorName(std::string_view name) {
 void WriteGguf(const MergedModel& model, const fs::path& path, std::string_view quantization) {
   const models::ModelFiles& files = model.files();
   const auto layers = Require<int64_t>(files.config(), "num_hidden_layers", files.config_name());
-  const bool tied = FindOr<bool>(files.config(), "tie_word_embeddings", false, files.config_name());
   const std::vector<float> divisors = RopeDivisors(model);
   std::vector<io::GgufTensor> tensors;
   if (!divisors.empty()) {
@@ -57,7 +57,7 @@ void WriteGguf(const MergedModel& model, const fs::path& path, std::string_view 
   }
   for (const Weight& weight : model.weights()) {
     tensors.push_back({models::LlamaGgufName(weight.name), weight.dims,
-                       GgufStorageFor(quantization, weight, layers, tied)});
+                       GgufStorageFor(quantization, weight, layers, !model.has_head())});
   }
   io::GgufWriter writer(path, GgufMetadataFor(model, quantization), tensors);
   if (!divisors.empty()) writer.Append(std::as_bytes(std::span(divisors)));
@@ -77,6 +77,13 @@ void WriteAdapterGguf(const fs::path& model, const fs::path& adapter, const fs::
     Fail(adapter.string(),
          "expected an adapter without magnitudes (DoRA), which llama.cpp cannot apply; "
          "`sophia export` without --adapter-only merges it");
+  }
+  if (!config.modules_to_save.empty()) {
+    Fail(
+        adapter.string(),
+        "expected an adapter without modules_to_save, whose tensors llama.cpp takes from the model "
+        "alone, got {}; `sophia export` without --adapter-only merges it",
+        Join(config.modules_to_save, ", "));
   }
   const io::SafetensorsFile file(adapter / "adapter_model.safetensors");
   std::vector<io::GgufTensor> tensors;

@@ -10,6 +10,7 @@
 namespace sophia::merge {
 namespace {
 
+constexpr const char* kTied = "tie_word_embeddings";
 constexpr const char* kDivisors = "rope_frequency_divisors";
 constexpr double kTolerance = 1e-5;  // of a frequency; GGUF keeps divisors in f32
 
@@ -50,6 +51,7 @@ Json FolderConfig(const MergedModel& model, DType dtype) {
   const std::string name = dtype == DType::kBF16  ? "bfloat16"
                            : dtype == DType::kF16 ? "float16"
                                                   : "float32";
+  if (model.has_head() && config.contains(kTied)) config[kTied] = false;
   config[config.contains("dtype") ? "dtype" : "torch_dtype"] = name;
   return config;
 }

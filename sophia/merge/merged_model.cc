@@ -56,8 +56,8 @@ MergedModel::MergedModel(const std::filesystem::path& model, const std::filesyst
   }
   for (size_t i = 0; i < plan_->specs().size(); ++i) {
     const nn::ParamSpec& spec = plan_->specs()[i];
-    if (spec.trainable) continue;
-    for (const int64_t layer : spec.PresentLayers()) {
+    const bool is_part_of_model = spec.init == nn::ParamInit::kCheckpoint;
+    for (int64_t layer : is_part_of_model ? spec.PresentLayers() : std::vector<int64_t>{}) {
       weights_.push_back({spec.PathOf(layer), spec.dims});
       places_.push_back({i, layer});
     }
@@ -69,9 +69,16 @@ std::string MergedModel::name() const {
   return (path.has_filename() ? path : path.parent_path()).filename().string();
 }
 
+bool MergedModel::has_head() const {
+  return std::ranges::find(weights_, "lm_head.weight", &Weight::name) != weights_.end();
+}
+
 std::vector<float> MergedModel::Read(size_t index) const {
   const Weight& weight = weights_[index];
   const Place& place = places_[index];
+  if (plan_->specs()[place.spec].trainable) {
+    return ReadF32(*adapter_, lora::AdapterModule(weight.name));
+  }
   std::vector<float> values(static_cast<size_t>(Product(weight.dims)));
   files_.Read(plan_->specs()[place.spec], place.layer, std::as_writable_bytes(std::span(values)));
   if (adapter_ != nullptr && weight.name.ends_with(kWeight)) AddDelta(weight, values);

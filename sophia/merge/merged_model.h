@@ -20,8 +20,8 @@ struct Weight {
 };
 
 // A model on disk with a LoRA adapter merged into its weights, W + scale · B·A (DoRA: its rows
-// scaled to the magnitudes), read one tensor at a
-// time. Host memory stays near the size of the largest tensor.
+// scaled to the magnitudes), and with the modules that the adapter has as a whole, read one tensor
+// at a time. Host memory stays near the size of the largest tensor.
 class MergedModel {
  public:
   // Without an adapter (an empty path) the base model alone. Throws Error when the model cannot be
@@ -33,6 +33,9 @@ class MergedModel {
   std::string name() const;
   const std::optional<lora::LoraConfig>& lora() const { return lora_; }
   const std::vector<Weight>& weights() const { return weights_; }
+  // Whether the head is a weight of its own, not the embedding: also in a model of tied embeddings
+  // of which the adapter has trained one.
+  bool has_head() const;
   // Row-major f32 values of one weight.
   std::vector<float> Read(size_t index) const;
 

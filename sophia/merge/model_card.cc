@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "sophia/base/strings.h"
+
 namespace sophia::merge {
 
 std::string ModelCard(const MergedModel& model) {
@@ -29,6 +31,9 @@ std::string ModelCard(const MergedModel& model) {
         fmt::format("| alphas of some modules | {} |\n", lora::PatternsText(lora.alpha_pattern));
   }
   card += fmt::format("| target modules | {} |\n", lora::TargetsText(lora.targets));
+  if (!lora.modules_to_save.empty()) {
+    card += fmt::format("| modules trained as a whole | {} |\n", Join(lora.modules_to_save, ", "));
+  }
   return card + "\nMade with Sophia-Pallas.\n";
 }
 

@@ -69,10 +69,15 @@ Llama::Llama(const nn::ParamScope& scope, LlamaConfig config)
       stack_(scope / "model.layers", config_.layers),
       block_(stack_.scope(), config_),
       norm_((stack_.Close(), scope / "model.norm"), config_.d_model, config_.norm_eps) {
-  if (!config_.tied_embeddings) {
+  const nn::ParamPolicy& policy = scope.policy();
+  const bool unties = policy.Trains("model.embed_tokens") || policy.Trains("lm_head");
+  if (!config_.tied_embeddings || unties) {
+    const nn::Param& table = embed_tokens_.weight();
     lm_head_ = (scope / "lm_head")
                    .Declare("weight", {config_.vocab, config_.d_model},
-                            {.may_pack = true, .is_table = true});
+                            {.may_pack = true,
+                             .is_table = true,
+                             .source = config_.tied_embeddings ? table.spec().path : ""});
   }
 }
 
@@ -102,7 +107,7 @@ ForwardResult Llama::Forward(const ForwardInputs& inputs) const {
 }
 
 const nn::Param& Llama::Head() const {
-  return config_.tied_embeddings ? embed_tokens_.weight() : lm_head_;
+  return lm_head_.defined() ? lm_head_ : embed_tokens_.weight();
 }
 
 }  // namespace sophia::models

@@ -51,7 +51,7 @@ io::Tokenizer ModelFiles::LoadTokenizer() const {
 }
 
 std::string ModelFiles::NameOf(const nn::ParamSpec& spec, int64_t layer) const {
-  const std::string path = spec.PathOf(layer);
+  const std::string path = spec.SourceOf(layer);
   return is_gguf_ ? LlamaGgufName(path) : path;
 }
 

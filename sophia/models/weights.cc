@@ -54,10 +54,13 @@ std::vector<pjrt::Buffer> LoadParameter(const ModelFiles& files,
   }
   std::vector<pjrt::Buffer> buffers;
   for (size_t i = 0; i < arrays.size(); ++i) {
-    buffers.push_back(pjrt::Buffer::FromHost(device, arrays[i].shape(), hosts[i].bytes(),
-                                             {.semantics = pjrt::HostSemantics::kZeroCopy,
-                                              .keep_alive = hosts[i].owner(),
-                                              .memory_kind = memory_kind}));
+    // What is trained changes in place, so the device needs memory of its own.
+    const bool stays = !arrays[i].trainable;
+    buffers.push_back(pjrt::Buffer::FromHost(
+        device, arrays[i].shape(), hosts[i].bytes(),
+        {.semantics = stays ? pjrt::HostSemantics::kZeroCopy : pjrt::HostSemantics::kCopy,
+         .keep_alive = stays ? hosts[i].owner() : nullptr,
+         .memory_kind = memory_kind}));
     buffers.back().Await();
   }
   return buffers;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <numeric>
+#include <utility>
 
 #include "sophia/base/error.h"
 #include "sophia/base/strings.h"
@@ -29,6 +30,10 @@ std::vector<int64_t> ParamSpec::PresentLayers() const {
 
 std::string ParamSpec::PathOf(int64_t layer) const {
   return ReplaceAll(path, "{}", std::to_string(layer));
+}
+
+std::string ParamSpec::SourceOf(int64_t layer) const {
+  return ReplaceAll(source.empty() ? path : source, "{}", std::to_string(layer));
 }
 
 std::string ParamSpec::name() const {
@@ -59,8 +64,8 @@ std::vector<Tensor> Param::Parts() const {
 Tensor Param::value() const {
   SOPHIA_CHECK(defined(), "value of an undeclared parameter");
   const quant::PackedFormat* format = spec().packed.format;
-  if (format == nullptr) return table_->value(index_);
-  return quant::Unpack(*format, Parts(), spec().packed.unpacked.dtype);
+  if (format != nullptr) return quant::Unpack(*format, Parts(), spec().packed.unpacked.dtype);
+  return Convert(table_->value(index_), spec().read_as.value_or(spec().dtype));
 }
 
 Tensor Param::Multiply(const Tensor& x, const kernels::KernelTarget& target,
@@ -75,8 +80,10 @@ Tensor Param::Multiply(const Tensor& x, const kernels::KernelTarget& target,
 Tensor Param::Rows(const Tensor& ids) const {
   SOPHIA_CHECK(defined(), "rows of an undeclared parameter");
   const quant::PackedFormat* format = spec().packed.format;
-  if (format == nullptr) return Take(table_->value(index_), ids, 0);
-  return quant::UnpackRows(*format, Parts(), ids, spec().packed.unpacked.dtype);
+  if (format != nullptr) {
+    return quant::UnpackRows(*format, Parts(), ids, spec().packed.unpacked.dtype);
+  }
+  return Convert(Take(table_->value(index_), ids, 0), spec().read_as.value_or(spec().dtype));
 }
 
 size_t ParamTable::Add(ParamSpec spec) {
@@ -103,6 +110,8 @@ std::unique_ptr<LinearExtension> ParamPolicy::ExtendLinear(const ParamScope&, in
   return nullptr;
 }
 
+bool ParamPolicy::Trains(std::string_view) const { return false; }
+
 ParamScope ParamScope::operator/(std::string_view name) const {
   ParamScope child = *this;
   if (!child.path_.empty()) child.path_ += '.';
@@ -126,10 +135,14 @@ Param ParamScope::Declare(std::string_view name, Dims dims, const ParamOptions& 
                  .init = options.init,
                  .present_layers = options.present_layers,
                  .layer_dims = options.layer_dims,
-                 .is_table = options.is_table};
+                 .is_table = options.is_table,
+                 .source = options.source};
+  if (!spec.trainable && policy_->Trains(path_)) {
+    spec.trainable = true;
+    spec.read_as = std::exchange(spec.dtype, DType::kF32);
+  }
   const quant::PackedFormat* format = nullptr;
-  if (options.may_pack && policy_->packing()) {
-    SOPHIA_CHECK(!spec.trainable, "parameter '{}' is trained and packed", spec.path);
+  if (options.may_pack && policy_->packing() && !spec.trainable) {
     format = policy_->packing()(spec);
   }
   if (format == nullptr) return {table_, table_->Add(std::move(spec))};

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -47,7 +48,9 @@ struct ParamSpec {
   // slice of the array; the rest is never used or saved. Empty: dims for all.
   std::vector<Dims> layer_dims = {};
   PackedArray packed = {};
-  bool is_table = false;  // a row for each id of the vocabulary
+  bool is_table = false;              // a row for each id of the vocabulary
+  std::string source = {};            // the path of the checkpoint's tensor, where it is another
+  std::optional<DType> read_as = {};  // the type of value(), where it is not `dtype`
 
   // The layers that have the parameter; {0} when it is not stacked.
   std::vector<int64_t> PresentLayers() const;
@@ -59,6 +62,8 @@ struct ParamSpec {
   Shape shape() const;
   // The path of one layer's tensor.
   std::string PathOf(int64_t layer) const;
+  // The same of what the checkpoint calls it.
+  std::string SourceOf(int64_t layer) const;
   // The path, with the part of a packed parameter: "….q_proj.weight/codes".
   std::string name() const;
   // Numbers that the array adds to the model; the first part of a packed parameter counts all.
@@ -76,7 +81,8 @@ class Param {
   bool defined() const { return table_ != nullptr; }
   size_t index() const { return index_; }
   const ParamSpec& spec() const;
-  // In a layer's body: that layer's slice. A packed parameter is unpacked, to the policy's type.
+  // In a layer's body: that layer's slice. A packed parameter is unpacked, to the policy's type,
+  // and one that is trained as a whole is converted to it.
   Tensor value() const;
   // x·Wᵀ with W = value() [rows, in], or a part of its rows, in x's type: x [..., in] ->
   // [..., rows]. A packed W is read by the target's kernel.
@@ -161,6 +167,10 @@ class ParamPolicy {
   virtual std::unique_ptr<LinearExtension> ExtendLinear(const ParamScope& scope, int64_t in,
                                                         int64_t out) const;
 
+  // Whether a module's own parameters are trained as a whole, in f32 from the checkpoint's values.
+  // `module`: the path as in specs.
+  virtual bool Trains(std::string_view module) const;
+
   void set_packing(PackingRule rule) { packing_ = std::move(rule); }
   const PackingRule& packing() const { return packing_; }
 
@@ -185,8 +195,9 @@ struct ParamOptions {
   DType dtype = DType::kF32;  // of trainable parameters; frozen ones follow the policy
   std::vector<int64_t> present_layers = {};
   std::vector<Dims> layer_dims = {};
-  bool may_pack = false;  // frozen weights [rows, in] that are not read by their tensor
-  bool is_table = false;  // see ParamSpec
+  bool may_pack = false;    // frozen weights [rows, in] that are not read by their tensor
+  bool is_table = false;    // see ParamSpec
+  std::string source = {};  // see ParamSpec
 };
 
 // A place in the model's tree of names, with the policies that hold there.

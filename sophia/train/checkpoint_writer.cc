@@ -146,8 +146,9 @@ Json TrainingArgs(const TrainingRun& run, const OutputOptions& output) {
   args["load_best_model_at_end"] = options.eval.load_best;
   args.update(run.identity().options);
   if (!options.init_adapter.empty()) {
-    for (const char* key : {"lora_r", "lora_alpha", "lora_dropout", "lora_target_modules",
-                            "use_rslora", "use_dora", "lora_rank_pattern", "lora_alpha_pattern"}) {
+    for (const char* key :
+         {"lora_r", "lora_alpha", "lora_dropout", "lora_target_modules", "use_rslora", "use_dora",
+          "lora_rank_pattern", "lora_alpha_pattern", "lora_modules_to_save"}) {
       args.erase(key);
     }
     args["init_adapter"] = options.init_adapter.string();

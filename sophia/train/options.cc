@@ -125,6 +125,7 @@ Json TrainOptions::ToJson() const {
   if (!lora.alpha_pattern.empty()) {
     json["lora_alpha_pattern"] = lora::PatternsJson(lora.alpha_pattern);
   }
+  if (!lora.modules_to_save.empty()) json["lora_modules_to_save"] = lora.modules_to_save;
   if (loraplus_lr_ratio != 1) json["loraplus_lr_ratio"] = loraplus_lr_ratio;
   if (const std::string arguments = ToText(optimizer, optimizer_arguments); !arguments.empty()) {
     json["optim_args"] = arguments;

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "sophia/base/error.h"
+#include "sophia/base/strings.h"
 #include "sophia/lora/peft.h"
 #include "sophia/models/weights.h"
 
@@ -32,6 +33,10 @@ void CheckTeacher(const TrainOptions& options) {
   if (options.lora.use_dora || options.lora.init == lora::LoraInit::kPissa) {
     Fail("objective", "expected plain LoRA for isomorphism, got {}",
          options.lora.use_dora ? "DoRA" : "PiSSA");
+  }
+  if (!options.lora.modules_to_save.empty()) {
+    Fail("objective", "expected no modules_to_save for isomorphism, got {}",
+         Join(options.lora.modules_to_save, ", "));
   }
   const bool starts_at_base = options.init_adapter.empty();
   if (objective.teacher == kBaseTeacher && starts_at_base && objective.term.language_weight == 0) {

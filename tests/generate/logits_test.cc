@@ -66,8 +66,10 @@ INSTANTIATE_TEST_SUITE_P(Folders, BitsandbytesLogits, ::testing::Values("nested"
 class AdapterLogits : public ::testing::TestWithParam<std::string> {};
 
 TEST_P(AdapterLogits, EqualPeft) {
-  const fs::path base = Fixture("llama/gqa");
   const fs::path adapter = Fixture("sft/adapters/" + GetParam());
+  const Json config = ReadJson(adapter / "adapter_config.json");
+  const fs::path base =
+      fs::path(SOPHIA_SOURCE_DIR) / config["base_model_name_or_path"].get<std::string>();
   const LoadedModel model(base, adapter);
   const IdArray ids = ReadIds(io::SafetensorsFile(base / "ids.safetensors"), "ids");
   const FloatArray expected =

@@ -31,7 +31,7 @@ KernelCase CaseOf(const CrossEntropyCase& c) {
   KernelCase result{
       .name = "linear_cross_entropy_" + c.name,
       .inputs = {{.shape = {c.hidden, {c.tokens, c.size}}, .differentiate = true, .fill = state},
-                 {.shape = {c.head, {c.vocab, c.size}}},
+                 {.shape = {c.head, {c.vocab, c.size}}, .differentiate = c.head != DType::kS8},
                  {.shape = {DType::kS32, {c.tokens}}, .fill = label}},
       .trace =
           [soft_cap = c.soft_cap, chip = c.chip](std::span<const Tensor> in, KernelTarget target) {

@@ -27,18 +27,19 @@ class LinearCrossEntropyTest : public testing::Test {
   Tracing tracing_{graph_};
 };
 
-TEST_F(LinearCrossEntropyTest, RefusesTheGradientOfTheHead) {
+TEST_F(LinearCrossEntropyTest, RefusesTheGradientOfAPackedHeadsScales) {
   const Tensor labels = Input({DType::kS32, {128}});
   const Tensor hidden = Input({DType::kF32, {128, 64}});
+  const Tensor head = Input({DType::kS8, {256, 64}});
   for (const Mode mode : {Mode::kReference, Mode::kInterpret}) {
     const auto loss = [&](std::span<const Tensor> p) -> Loss {
-      return {Sum(LinearCrossEntropy(hidden, p[0], labels, {.mode = mode}))};
+      return {Sum(LinearCrossEntropy(hidden, head, labels, {.mode = mode}, {.head_scale = p[0]}))};
     };
     EXPECT_THAT(
         [&] {
-          ValueAndGrad(loss, {Input({DType::kF32, {256, 64}})});
+          ValueAndGrad(loss, {Input({DType::kF32, {256}})});
         },
-        ThrowsMessage<Error>(HasSubstr("expected a frozen head")));
+        ThrowsMessage<Error>(HasSubstr("expected a head of bf16 or f32")));
   }
 }
 

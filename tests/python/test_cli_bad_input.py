@@ -197,8 +197,8 @@ def test_broken_adapter(tmp_path):
     weights.unlink()
     assert "adapter_model.safetensors" in refused_logits(tmp_path, *logits)
     config = json.loads((folder / "adapter_config.json").read_text())
-    (folder / "adapter_config.json").write_text(json.dumps({**config, "modules_to_save": ["lm_head"]}))
-    assert "expected no 'modules_to_save', got [\"lm_head\"]" in refused_logits(tmp_path, *logits)
+    (folder / "adapter_config.json").write_text(json.dumps({**config, "trainable_token_indices": [1]}))
+    assert "expected no 'trainable_token_indices', got [1]" in refused_logits(tmp_path, *logits)
     shutil.rmtree(folder)
     assert "expected an adapter folder, got nothing there" in refused_logits(tmp_path, *logits)
 

@@ -1,9 +1,10 @@
-"""Fine-tuning runs of transformers' own Trainer over peft adapters, on the tiny case llama/gqa.
+"""Fine-tuning runs of transformers' own Trainer over peft adapters, on the tiny case llama/gqa and
+on llama/tied, whose embeddings are tied.
 
     sft/targets.json           [target_modules, names of the modules that get an adapter]
     sft/rows.jsonl             rows {"input_ids", "labels"}; label i belongs to token i, -100 is ignored
     sft/adapters/NAME/         adapters with random B, in PEFT's format
-    sft/adapters/NAME/logits.safetensors   `logits` f32 [B, S, V] of base + adapter over `ids` of llama/gqa
+    sft/adapters/NAME/logits.safetensors   `logits` f32 [B, S, V] of base + adapter over the base's `ids`
     sft/runs.json              runs: hyper-parameters under TRL's names and what every step gave
     sft/pissa.json             a run from peft's PiSSA initialisation, with its LoraConfig as `lora`
     sft/runs/NAME/adapter_model.safetensors   the adapter after the last step
@@ -46,7 +47,14 @@ ADAPTERS = {
                  "rank_pattern": {r"[vo]_proj": 3, "layers.0.self_attn.q_proj": 2,
                                   "model.layers.1.mlp.up_proj": 7, "q_proj": 5},
                  "alpha_pattern": {r"1\.self_attn\..*": 5, "o_proj": 3, "v_proj": 2.5}},
+    # Modules trained as a whole: tables, a norm of each layer, and a target, which so gets no factors.
+    "saved": {"target_modules": ["q_proj", "v_proj", "up_proj"], "r": 3, "lora_alpha": 6,
+              "modules_to_save": ["embed_tokens", "input_layernorm", "lm_head", "up_proj"]},
+    # Of tied embeddings one is trained; the other keeps the base's values.
+    "saved_embedding": {"target_modules": ["q_proj"], "r": 2, "lora_alpha": 4, "modules_to_save": ["embed_tokens"]},
+    "saved_head": {"target_modules": ["q_proj"], "r": 2, "lora_alpha": 4, "modules_to_save": ["lm_head", "model.norm"]},
 }
+BASES = {"saved_embedding": "llama/tied", "saved_head": "llama/tied"}  # of others BASE
 
 DEFAULTS = {
     "max_steps": 5,
@@ -84,6 +92,10 @@ RUNS = {
     "dora": ("dora", {"weight_decay": 0.01, "gradient_accumulation_steps": 2}),
     "dora_regex": ("dora_regex", {"lr_scheduler_type": "constant"}),
     "loraplus": ("qv", {"loraplus_lr_ratio": 4.0, "weight_decay": 0.01}),
+    "saved": ("saved", {}),
+    "saved_accumulate": ("saved", {"gradient_accumulation_steps": 2, "lr_scheduler_type": "constant"}),
+    "saved_embedding": ("saved_embedding", {}),
+    "saved_head": ("saved_head", {"lr_scheduler_type": "cosine"}),
     "truncated": ("qv", {"max_length": 12}),
     # 5 rows in batches of 2, accumulated by 2: two steps a pass, the second over one row.
     "epochs": ("qv", {"max_steps": -1, "num_train_epochs": 2, "gradient_accumulation_steps": 2,
@@ -136,6 +148,8 @@ def randomise(model, name):
     for key, parameter in sorted(model.named_parameters()):
         if "magnitude" in key:
             parameter.data *= 1 + common.normal(generator, parameter.shape, 0.2)
+        elif "modules_to_save" in key:
+            parameter.data *= 1 + common.normal(generator, parameter.shape, 0.2)
         elif "lora_" in key:
             parameter.data = common.normal(generator, parameter.shape, 0.2)
 
@@ -155,16 +169,16 @@ def save_adapter(model, folder, base=BASE):
 
 def make_adapter(name, options):
     """A new adapter on the base, for inference."""
-    base = common.load_base(common.FIXTURES / BASE)
+    base = common.load_base(common.FIXTURES / BASES.get(name, BASE))
     model = get_peft_model(base, LoraConfig(task_type="CAUSAL_LM", **options)).eval()
     randomise(model, name)
     return model
 
 
 def write_adapter(name, options, folder):
-    model = make_adapter(name, options)
-    save_adapter(model, folder)
-    ids = load_file(common.FIXTURES / BASE / "ids.safetensors")["ids"]
+    model, base = make_adapter(name, options), BASES.get(name, BASE)
+    save_adapter(model, folder, base)
+    ids = load_file(common.FIXTURES / base / "ids.safetensors")["ids"]
     common.write_tensors(folder / "logits.safetensors", {"logits": common.logits_of(model, ids)})
 
 
@@ -236,7 +250,9 @@ def train_model(model, options, rows):
 
 def write_run(folder, name, adapter, changes, rows):
     options = {**DEFAULTS, **changes}
-    steps, model = train(folder / "adapters" / adapter, options, rows[: options.get("rows")])
+    base = BASES.get(adapter, BASE)
+    loaded = common.load_base(common.FIXTURES / base)
+    steps, model = train(folder / "adapters" / adapter, options, rows[: options.get("rows")], loaded)
     with tempfile.TemporaryDirectory() as scratch:
         model.save_pretrained(scratch)
         weights = load_file(pathlib.Path(scratch, "adapter_model.safetensors"))
@@ -247,7 +263,7 @@ def write_run(folder, name, adapter, changes, rows):
         data = f"rows_{limit}.jsonl"
         write_rows(folder / data, rows[:limit])
     return {
-        "name": name, "base": BASE, "init_adapter": f"sft/adapters/{adapter}", "data": f"sft/{data}",
+        "name": name, "base": base, "init_adapter": f"sft/adapters/{adapter}", "data": f"sft/{data}",
         "options": options, "adapter_out": f"sft/runs/{name}/adapter_model.safetensors",
         "steps": steps,
     }
