@@ -97,10 +97,14 @@ ApiVersion Plugin::api_version() const {
 std::string Plugin::Identity() const {
   std::error_code ignored;
   const auto modified = fs::last_write_time(path_, ignored).time_since_epoch().count();
+  return fmt::format("{} modified {}, {}", path_.filename().native(), modified, Build());
+}
+
+std::string Plugin::Build() const {
+  std::error_code ignored;
   const ApiVersion version = api_version();
-  return fmt::format("{} {} bytes, modified {}, PJRT API {}.{}", path_.filename().native(),
-                     fs::file_size(path_, ignored), modified, version.major_version,
-                     version.minor_version);
+  return fmt::format("{} bytes, PJRT API {}.{}", fs::file_size(path_, ignored),
+                     version.major_version, version.minor_version);
 }
 
 NamedValues Plugin::Attributes() const {

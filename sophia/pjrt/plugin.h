@@ -76,6 +76,8 @@ class Plugin : public std::enable_shared_from_this<Plugin> {
   // Text that differs between builds of a plugin, for keys of compiled programs: file name, size,
   // modification time and API version. The CPU plugin's own version strings say no more than "cpu".
   std::string Identity() const;
+  // The same on every machine that has a copy of the file: its size and the API's version.
+  std::string Build() const;
 
   // What the plugin says of itself: xla_version, stablehlo_current_version, ….
   NamedValues Attributes() const;

@@ -17,6 +17,7 @@
 #include "sophia/plan/memory.h"
 #include "sophia/plan/search.h"
 #include "sophia/plan/target.h"
+#include "sophia/plan/verdict.h"
 #include "sophia/train/setup.h"
 #include "sophia/train/training_data.h"
 
@@ -167,6 +168,24 @@ TEST(SearchTest, AllOrNothing) {
   EXPECT_EQ(SearchFor(need, 10, range).longest, 10);
   EXPECT_EQ(SearchFor(need, 9, range).longest, std::nullopt);
   EXPECT_EQ(SearchFor(need, 5, {.unit = 5, .most = 5}).longest, 5);
+}
+
+TEST(VerdictTest, SaysWhichMemoryIsShort) {
+  const Verdict fits{.need = 12'000'000'000,
+                     .offloaded = 10'000'000'000,
+                     .limit = 16'000'000'000,
+                     .host_limit = 11'000'000'000};
+  EXPECT_TRUE(fits.fits());
+  EXPECT_EQ(ToText(fits), "12 GB of 16 GB: fits, 4 GB to spare; 10 GB in the host's memory");
+  Verdict of_host = fits;
+  of_host.host_limit = 8'000'000'000;
+  EXPECT_FALSE(of_host.fits());
+  EXPECT_EQ(ToText(of_host), ToText(fits) + ", which is short by 2 GB");
+  EXPECT_EQ(ToJson(of_host)["fits"], false);
+  Verdict of_device = fits;
+  of_device.limit = 11'500'000'000;
+  EXPECT_FALSE(of_device.fits());
+  EXPECT_THAT(ToText(of_device), HasSubstr("12 GB of 11.5 GB: does not fit, by 500 MB"));
 }
 
 TEST(EstimateTest, CountsProductsInLoops) {

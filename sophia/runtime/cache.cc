@@ -89,7 +89,9 @@ std::string KeyOf(const Platform& platform, std::string_view mlir,
   };
   add(mlir);
   add(pjrt::Encode(options));
-  add(platform.plugin.Identity());
+  // The version of a TPU's platform names libtpu's build, and what a laptop compiled is for another
+  // machine's copy of it.
+  add(platform.name == "tpu" ? platform.plugin.Build() : platform.plugin.Identity());
   add(platform.version);
   if (platform.name == "cpu") add(Processor());
   return hash.HexDigest();

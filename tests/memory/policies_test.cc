@@ -258,7 +258,7 @@ class PolicyMemoryTest : public ::testing::Test {
         config, "test",
         std::make_unique<lora::LoraPolicy>(DType::kBF16, lora::LoraConfig{.rank = 8}));
     const TrainOptions options{.policy = MemoryPolicy::FromText(policy)};
-    return TraceStep(plan, StepOptionsOf(options, FullShape(kSeq, {.batch = 1})));
+    return TraceStep(plan, StepOptionsOf(options, FullShape(kSeq, batch_)));
   }
 
   int64_t Need(const std::string& policy) const {
@@ -267,6 +267,7 @@ class PolicyMemoryTest : public ::testing::Test {
 
   const plan::Target target_ = plan::FindTarget("v5e:1x1", pjrt::TpuPlugin());
 
+  BatchOptions batch_ = {.batch = 1};
   int64_t layers_ = 2;
   int64_t heads_ = 1;
   int64_t inner_ = 256;
@@ -326,6 +327,14 @@ TEST_F(PolicyMemoryTest, EveryKeepsOneInputOfAGroup) {
 TEST_F(PolicyMemoryTest, MlpTilesKeepInnerValuesOfOneTile) {
   inner_ = kLarge;
   EXPECT_GT(Need("layers") - Need("layers,tile=256"), 2 * kSeq * inner_ * 2);
+}
+
+TEST_F(PolicyMemoryTest, AccumulationKeepsOneMicroBatch) {
+  layers_ = 256;
+  batch_ = {.batch = 4};
+  const int64_t at_once = Need("layers");
+  batch_ = {.batch = 1, .accumulation = 4};
+  EXPECT_GT(at_once - Need("layers"), 3 * layers_ * kInput * 3 / 4);
 }
 
 TEST_F(PolicyMemoryTest, KvHeadsKeepsQueriesOfOneGroup) {

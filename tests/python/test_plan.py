@@ -7,7 +7,7 @@ import shutil
 import subprocess
 
 import pytest
-from cli_support import GQA, PROGRAM, SMOLLM2, complaint, output, sophia, write_rows
+from cli_support import GQA, PROGRAM, ROOT, SMOLLM2, complaint, output, sophia, write_rows
 
 
 @pytest.fixture
@@ -98,10 +98,11 @@ def test_what_cannot_fit_gets_a_length_that_does():
     assert shorter["fits"]
 
 
-def test_the_cpu_keeps_its_promise(tmp_path):
+@pytest.mark.parametrize("quant", ["auto", "nf4"])
+def test_the_cpu_keeps_its_promise(tmp_path, quant):
     tokens = list(range(5, 133))
     rows = write_rows(tmp_path / "rows.jsonl", *[{"input_ids": tokens, "labels": tokens}] * 2)
-    shape = ("--model", SMOLLM2, "--batch-size", 2, "--max-length", len(tokens))
+    shape = ("--model", SMOLLM2, "--batch-size", 2, "--max-length", len(tokens), "--quant", quant)
     plan = planned(*shape, "--topology", "cpu")
     with subprocess.Popen(
             [PROGRAM, "train", *map(str, shape), "--data", rows, "--out", tmp_path / "out",
@@ -139,6 +140,26 @@ def test_a_step_for_a_tpu_is_saved(config_only, tmp_path):
     output("plan", "--model", config_only, "--max-length", 64, "--batch-size", 2, "--save", folder)
     [step] = folder.iterdir()
     assert len(step.name) == 64 and step.stat().st_size > 10_000
+
+
+def test_a_saved_step_is_for_copies_of_one_libtpu(config_only, tmp_path):
+    """On another machine the file has another date; another version has another size and build."""
+    folder, libtpu = tmp_path / "compiled", tmp_path / "libtpu.so"
+    shutil.copy(ROOT / ".deps" / "plugins" / "libtpu.so", libtpu)
+    alone = shutil.copy(PROGRAM, tmp_path)
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "TPU_LIBRARY_PATH": str(libtpu)}
+
+    def saved():
+        subprocess.run([alone, "plan", "--model", config_only, "--max-length", "64", "--batch-size", "2", "--save", folder],
+                       cwd=tmp_path, env=environment, check=True, stdout=subprocess.DEVNULL, timeout=120)
+        return {step.name for step in folder.iterdir()}
+
+    first = saved()
+    os.utime(libtpu, (0, 0))
+    assert len(first) == 1 and saved() == first
+    with libtpu.open("ab") as file:
+        file.write(b"\0")
+    assert len(saved()) == 2
 
 
 def test_the_longest_context_fits_and_the_next_does_not():
