@@ -9,10 +9,16 @@
 #include "sophia/cli/commands.h"
 #include "sophia/cli/tasks.h"
 #include "sophia/eval/report.h"
+#include "sophia/train/same_vocabulary.h"
 #include "sophia/train/setup.h"
 
 namespace sophia::cli {
 namespace {
+
+namespace fs = std::filesystem;
+
+// Tokens whose hidden states `compare` compares, as --isomorphism-tokens by default.
+constexpr int64_t kProbes = 128;
 
 // The rows of --data, and those of them that are answered.
 struct Rows {
@@ -79,17 +85,37 @@ void CheckFinite(const train::EvaluationResult& result, const Rows& rows) {
   }
 }
 
-// Throws Error for an adapter that does not fit the model, before a model is measured.
-void CheckAdapters(const Values& values, const std::vector<std::string>& adapters) {
-  for (const std::string& adapter : adapters) {
-    if (!adapter.empty()) LoadedModel(values, adapter);
+// The base model with an adapter, if `path` is one, or another model of the same vocabulary.
+struct Measured {
+  Values values;
+  std::string adapter;
+
+  Measured(const Values& given, const std::string& path) : values(given), adapter(path) {
+    if (path.empty() || !fs::exists(path) || fs::exists(fs::path(path) / "adapter_config.json"))
+      return;
+    values.SetText("model_name_or_path", path);
+    adapter.clear();
+  }
+};
+
+// Throws Error for an adapter or a model that does not fit, before a model is measured.
+void CheckMeasured(const Values& values, const std::vector<std::string>& paths) {
+  const LoadedModel base(values, "");
+  for (const std::string& path : paths) {
+    if (path.empty()) continue;
+    const Measured one(values, path);
+    const LoadedModel loaded(one.values, one.adapter);
+    train::CheckSameVocabulary({base.files(), base.plan().model->sizes().vocab},
+                               {loaded.files(), loaded.plan().model->sizes().vocab});
   }
 }
 
-// Loads the base model with `adapter`, if it is not empty, and evaluates it.
-eval::Outcome Evaluate(const Values& values, std::string label, const std::string& adapter,
-                       const Rows& rows) {
-  TextModel model(values, adapter);
+// Loads what `path` names, see Measured, and evaluates it. `probes`: tokens whose hidden states are
+// to be compared.
+eval::Outcome Evaluate(const Values& values, std::string label, const std::string& path,
+                       const Rows& rows, int64_t probes = 0) {
+  const Measured measured(values, path);
+  TextModel model(measured.values, measured.adapter);
   const int64_t batch = values.Integer("per_device_eval_batch_size");
   const auto at_once = std::min(batch, static_cast<int64_t>(rows.tasks.size()));
   if (rows.tasks.empty()) {
@@ -102,8 +128,11 @@ eval::Outcome Evaluate(const Values& values, std::string label, const std::strin
                              {.batch = batch, .packing = values.Flag("packing")});
   evaluator.Compile(loaded.device(), loaded.cache());
   eval::Outcome outcome{
-      .label = std::move(label), .adapter = adapter, .losses = evaluator.Run(loaded.parameters())};
+      .label = std::move(label), .adapter = path, .losses = evaluator.Run(loaded.parameters())};
   CheckFinite(outcome.losses, rows);
+  if (probes > 0) {
+    outcome.states = evaluator.FirstStates(probes, loaded.parameters(), loaded.cache());
+  }
   outcome.answers.resize(rows.dataset.size());
   AnswerTasks(rows.tasks, at_once, model, [&](size_t i, const std::string& answer) {
     outcome.answers[rows.answered[i]] = {answer, IsExpected(rows.tasks[i], answer)};
@@ -135,7 +164,7 @@ int RunEval(const Values& values) {
   if (values.Flag("save_samples") && !compares) {
     throw UsageError("expected --before-after beside --save-samples, got none");
   }
-  CheckAdapters(values, {adapter});
+  CheckMeasured(values, {adapter});
   const auto samples = static_cast<size_t>(values.Integer("samples"));
   const Rows rows = ReadRows(values, compares ? samples : 0);
   eval::Report report = ReportOn(values, rows);
@@ -147,7 +176,7 @@ int RunEval(const Values& values) {
     report.samples = rows.answered;
     report.samples.resize(std::min(rows.answered.size(), samples));
     if (values.Flag("save_samples"))
-      WriteFile(std::filesystem::path(adapter) / "samples.jsonl", eval::SampleLines(report));
+      WriteFile(fs::path(adapter) / "samples.jsonl", eval::SampleLines(report));
   }
   Print(values, report);
   return 0;
@@ -156,11 +185,13 @@ int RunEval(const Values& values) {
 int RunCompare(const Values& values) {
   const std::string first = values.NeedText("first");
   const std::string second = values.Text("second");
-  CheckAdapters(values, {first, second});
+  CheckMeasured(values, {first, second});
   const Rows rows = ReadRows(values, 0);
   eval::Report report = ReportOn(values, rows);
-  report.outcomes.push_back(Evaluate(values, "a", second.empty() ? "" : first, rows));
-  report.outcomes.push_back(Evaluate(values, "b", second.empty() ? first : second, rows));
+  report.outcomes.push_back(Evaluate(values, "a", second.empty() ? "" : first, rows, kProbes));
+  report.outcomes.push_back(Evaluate(values, "b", second.empty() ? first : second, rows, kProbes));
+  report.geometry = eval::CompareGeometry(report.outcomes[0].states, report.outcomes[1].states,
+                                          OpenDevice(values).device);
   report.samples = eval::MostDifferent(report.outcomes[0], report.outcomes[1],
                                        static_cast<size_t>(values.Integer("samples")));
   Print(values, report);

@@ -68,8 +68,9 @@ constexpr auto kOptions = std::to_array<OptionSpec>({
     {kMeasuring, kModel, "data", "dataset_name eval_data", kTexts, "ROWS.jsonl", "",
      "rows to measure on: a file, or a folder's valid.jsonl; several when given again"},
     {kCompare, kModel, "first", "", kText, "ADAPTER", "",
-     "PEFT adapter; alone: against the base model", Range(), true},
-    {kCompare, kModel, "second", "", kText, "OTHER", "", "PEFT adapter", Range(), true},
+     "PEFT adapter, or another model of the same vocabulary; alone: against the base model",
+     Range(), true},
+    {kCompare, kModel, "second", "", kText, "OTHER", "", "another", Range(), true},
     {kTalking | kLogits | kMerge | kExport | kEval, kModel, "adapter", "", kText, "FOLDER", "",
      "PEFT adapter to apply"},
     {kInspect, kModel, "path", "", kText, "PATH", "",
@@ -125,7 +126,7 @@ constexpr auto kOptions = std::to_array<OptionSpec>({
     {kTraining, kObjective, "teacher", "", kText, "TEACHER", "",
      "of isomorphism: base (the base model on the same text), random (with an adapter drawn from "
      "the "
-     "seed), or the folder of a PEFT adapter of the same rank and scale"},
+     "seed), the folder of a PEFT adapter, or another model of the same vocabulary"},
     {kTraining, kObjective, "isomorphism_weight", "", kNumber, "X", "1",
      "times the mean over layers of 1 - CKA and the loss of pairwise distances", Above(0)},
     {kTraining, kObjective, "language_weight", "", kNumber, "X", "0",

@@ -25,8 +25,9 @@ struct Answer {
 // What one model makes of the rows.
 struct Outcome {
   std::string label;    // "before"
-  std::string adapter;  // its folder; empty: the base model
+  std::string adapter;  // its folder, or that of another model; empty: the base model
   train::EvaluationResult losses;
+  train::HiddenStates states = {};             // if they are to be compared
   std::vector<std::optional<Answer>> answers;  // of each row; nullopt: not asked for
 
   size_t answered() const;

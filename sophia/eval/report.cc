@@ -1,6 +1,7 @@
 #include "sophia/eval/report.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "sophia/base/error.h"
 #include "sophia/base/strings.h"
@@ -105,6 +106,19 @@ std::string SampleText(const Report& report, size_t row) {
   return text + lines.ToText();
 }
 
+// Means over the layers, and the layer that is least alike.
+std::string GeometryText(const Geometry& geometry) {
+  const auto mean = [](const std::vector<float>& values) {
+    return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+  };
+  const auto least = std::ranges::min_element(geometry.cka);
+  return fmt::format(
+      "hidden states: cka {:.4f} ({:.4f} after layer {} of {}), distance loss {:.4g}, at {} "
+      "tokens\n",
+      mean(geometry.cka), *least, least - geometry.cka.begin() + 1, geometry.cka.size(),
+      mean(geometry.distance_loss), geometry.tokens);
+}
+
 Json ToJson(const Outcome& outcome, bool counts_matches) {
   Json json = {{"adapter", outcome.adapter.empty() ? Json(nullptr) : Json(outcome.adapter)},
                {"loss", outcome.losses.loss()},
@@ -174,6 +188,7 @@ std::string ToText(const Report& report) {
   if (has_two) AddWins(report, table);
   std::string text = fmt::format("data: {}, {} answer tokens\n{}", report.summary,
                                  report.outcomes[0].losses.tokens(), table.ToText());
+  if (report.geometry) text += GeometryText(*report.geometry);
   for (const size_t row : report.samples) text += SampleText(report, row);
   return text;
 }
@@ -204,6 +219,11 @@ Json ToJson(const Report& report) {
     json[outcome.label] = ToJson(outcome, report.counts_matches);
   }
   AddComparison(report, json);
+  if (report.geometry) {
+    json["geometry"] = {{"tokens", report.geometry->tokens},
+                        {"cka", report.geometry->cka},
+                        {"distance_loss", report.geometry->distance_loss}};
+  }
   return json;
 }
 

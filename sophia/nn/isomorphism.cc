@@ -1,6 +1,7 @@
 #include "sophia/nn/isomorphism.h"
 
 #include "sophia/base/error.h"
+#include "sophia/base/rounding.h"
 #include "sophia/graph/ops/creation.h"
 #include "sophia/graph/ops/dot_ops.h"
 #include "sophia/graph/ops/elementwise.h"
@@ -60,6 +61,14 @@ IsomorphismMeasures MeasureIsomorphism(const Tensor& x, const Tensor& y, const T
   const Tensor difference = RelativeDistances(k, pairs) - RelativeDistances(l, pairs);
   return {.cka = Total(k * l) / size,
           .distance_loss = Total(Huber(difference)) / Max(Sum(pairs), 1.0)};
+}
+
+std::vector<int32_t> LayersAtTheSameDepth(int64_t layers, int64_t others) {
+  std::vector<int32_t> same;
+  for (int64_t layer = 1; layer <= layers; ++layer) {
+    same.push_back(static_cast<int32_t>(CeilDiv(layer * others, layers) - 1));
+  }
+  return same;
 }
 
 }  // namespace sophia::nn

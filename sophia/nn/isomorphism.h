@@ -1,5 +1,8 @@
 #pragma once
 
+#include <cstdint>
+#include <vector>
+
 #include "sophia/graph/tensor.h"
 
 namespace sophia::nn {
@@ -20,5 +23,9 @@ struct IsomorphismMeasures {
 // that of relational distillation (Park et al., https://arxiv.org/abs/1904.05068), D_ij the
 // Euclidean distance and huber's bend at 1. Needs two tokens that count and differ.
 IsomorphismMeasures MeasureIsomorphism(const Tensor& x, const Tensor& y, const Tensor& counted);
+
+// For each of `layers` layers the one at the same depth of a stack of `others`, whose last is last:
+// numbers from 0.
+std::vector<int32_t> LayersAtTheSameDepth(int64_t layers, int64_t others);
 
 }  // namespace sophia::nn

@@ -48,6 +48,7 @@ MemoryTable CountMemory(const models::ModelPlan& model, const train::StepProgram
      : model.table->IsOnHost(spec) ? table.saved_on_host
                                    : table.weights) += spec.shape().bytes();
   }
+  table.weights += step.teacher_bytes;
   for (const optim::Slot& slot : step.slots) table.optimizer += slot.shape.bytes();
   const Region& main = step.graph->main();
   for (const auto& parameter : main.parameters) table.batch += parameter->results[0].bytes();

@@ -35,6 +35,7 @@ class Planner {
     options_.Check();
     model_ = train::BuildModel(options_, files_);
     model_->policy->set_kernels(models::KernelsFor(request.target.chip, options_.kernels));
+    if (options_.isomorphism) teacher_.emplace(options_, files_, *model_);
     limit_ = MemoryLimit(request_.target);
     if (!request_.find_length && !options_.data.empty()) {
       shape_of_data_ = train::OpenData(options_, train::EncoderFor(files_, sizes().vocab)).shape;
@@ -163,7 +164,8 @@ class Planner {
   }
   train::StepProgram Trace(int64_t length) const {
     return train::TraceStep(
-        *model_, train::StepOptionsOf(options_, ShapeOf(length), model_->policy->kernels()));
+        *model_, train::StepOptionsOf(options_, ShapeOf(length), model_->policy->kernels(),
+                                      teacher_ ? &*teacher_ : nullptr));
   }
 
   // The compiler saves what it can where it is given next to nothing.
@@ -260,6 +262,7 @@ class Planner {
   train::TrainOptions options_;
   models::ModelFiles files_;
   std::unique_ptr<models::ModelPlan> model_;
+  std::optional<train::Teacher> teacher_;
   std::optional<train::BatchShape> shape_of_data_;
   int64_t limit_ = 0;
   std::map<std::pair<std::string, int64_t>, int64_t> needs_;  // by policy and length

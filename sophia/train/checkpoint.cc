@@ -81,6 +81,7 @@ Checkpoint::Checkpoint(fs::path folder) : folder_(std::move(folder)) {
   identity_ = {.model_sha256 = Require<std::string>(model, "sha256", where),
                .data_sha256 = Require<std::string>(data, "sha256", where),
                .evaluation_sha256 = FindOr<std::string>(data, "evaluation_sha256", "", where),
+               .teacher_sha256 = FindOr<std::string>(model, "teacher_sha256", "", where),
                .examples = Require<int64_t>(data, "examples", where),
                .options = Object(state, "options", where)};
   CheckFiles(folder_, Object(state, "files", where), where);
@@ -120,6 +121,10 @@ void Checkpoint::CheckBelongsTo(const RunIdentity& run) const {
   if (run.evaluation_sha256 != identity_.evaluation_sha256) {
     differences.push_back(fmt::format("eval_data {} (saved: {})", digest(run.evaluation_sha256),
                                       digest(identity_.evaluation_sha256)));
+  }
+  if (run.teacher_sha256 != identity_.teacher_sha256) {
+    differences.push_back(fmt::format("teacher {} (saved: {})", digest(run.teacher_sha256),
+                                      digest(identity_.teacher_sha256)));
   }
   if (differences.empty()) return;
   Fail(folder_.string(), "expected the run that this checkpoint is of, got another: {}",

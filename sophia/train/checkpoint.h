@@ -34,6 +34,7 @@ struct RunIdentity {
   std::string model_sha256;            // Fingerprint(ModelFiles)
   std::string data_sha256;             // Fingerprint(Dataset)
   std::string evaluation_sha256 = {};  // the same of the rows to evaluate on; empty: none
+  std::string teacher_sha256 = {};     // Teacher::Fingerprint()
   int64_t examples = 0;
   Json options;  // without the places of files
 };

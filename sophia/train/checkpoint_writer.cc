@@ -117,14 +117,11 @@ Json RunStateJson(const TrainingRun& run, const RunState& state, const fs::path&
   if (!identity.evaluation_sha256.empty()) {
     data["evaluation_sha256"] = identity.evaluation_sha256;
   }
-  return {{"format", kCheckpointFormat},
-          {"step", state.step},
-          {"total_steps", run.total_steps()},
-          {"seed", run.options().seed},
-          {"data", data},
-          {"model", {{"sha256", identity.model_sha256}}},
-          {"options", identity.options},
-          {"files", files}};
+  Json model = {{"sha256", identity.model_sha256}};
+  if (!identity.teacher_sha256.empty()) model["teacher_sha256"] = identity.teacher_sha256;
+  return {{"format", kCheckpointFormat}, {"step", state.step}, {"total_steps", run.total_steps()},
+          {"seed", run.options().seed},  {"data", data},       {"model", model},
+          {"options", identity.options}, {"files", files}};
 }
 
 }  // namespace

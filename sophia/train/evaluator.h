@@ -34,6 +34,13 @@ struct EvaluationResult {
   double perplexity() const;
 };
 
+// What each layer makes of some tokens.
+struct HiddenStates {
+  Dims dims;                   // [layers, tokens, width]
+  std::vector<float> values;   // f32
+  std::vector<float> counted;  // [tokens]: 1, or 0 for a token that is not trained
+};
+
 struct EvaluatorOptions {
   int64_t batch = 8;  // sequences
   bool packing = true;
@@ -52,9 +59,16 @@ class Evaluator {
   // After Compile(). `parameters` in the order of the plan's specs; they are only read.
   EvaluationResult Run(std::span<pjrt::Buffer* const> parameters) const;
 
+  // Of at most `most` trained tokens of the first sequences; compiled at each call.
+  HiddenStates FirstStates(int64_t most, std::span<pjrt::Buffer* const> parameters,
+                           const CompileCache* cache) const;
+
  private:
-  void AddLosses(size_t first, std::span<pjrt::Buffer* const> parameters,
-                 EvaluationResult& result) const;
+  struct LaidBatch;
+  // The batch whose first sequence this is.
+  LaidBatch Lay(size_t first) const;
+  std::vector<pjrt::Buffer> RunOn(const Program& program, const Batch& batch,
+                                  std::span<pjrt::Buffer* const> parameters) const;
 
   const Dataset& dataset_;
   const models::ModelPlan& plan_;
@@ -66,8 +80,9 @@ class Evaluator {
 
 // inputs:  parameters (ParamTable order), ids s32[B, S], segments and places likewise if the shape
 //          packs, positions s32[N], labels s32[N]
-// outputs: losses f32[N], see TokenLosses
+// outputs: losses f32[N], see TokenLosses; where `probes` is above 0 instead of them the states
+//          f32[layers, n, width] of at most so many trained tokens, and which of them count, f32[n]
 std::unique_ptr<Graph> TraceEvaluation(const models::ModelPlan& plan, const BatchShape& shape,
-                                       const MemoryPolicy& policy);
+                                       const MemoryPolicy& policy, int64_t probes = 0);
 
 }  // namespace sophia::train

@@ -9,6 +9,7 @@
 #include "sophia/graph/ops/control_ops.h"
 #include "sophia/graph/ops/creation.h"
 #include "sophia/graph/ops/elementwise.h"
+#include "sophia/graph/ops/gather_ops.h"
 #include "sophia/graph/ops/reduce_ops.h"
 #include "sophia/graph/ops/shape_ops.h"
 #include "sophia/graph/ops/slice_ops.h"
@@ -111,14 +112,11 @@ Tensor StepGradients::LanguageLoss(const Tensor& rows, const Tensor& labels) con
 }
 
 Tensor StepGradients::TeacherStates(const StepData& micro, const Tensor& probes) const {
-  std::vector<Tensor> own;
-  for (size_t i = 0; i < options_.trainable.size(); ++i) {
-    own.push_back(plan_.table->value(options_.trainable[i]));
-    plan_.table->Set(options_.trainable[i], options_.teacher[i]);
-  }
-  const Tensor states = RunMicro(plan_, options_.shape, micro, probes).states;
-  for (size_t i = 0; i < own.size(); ++i) plan_.table->Set(options_.trainable[i], own[i]);
-  return StopGradient(states);
+  const Tensor states = RunMicro(*options_.teacher, options_.shape, micro, probes).states;
+  const int64_t layers = plan_.model->sizes().layers;
+  if (states.dim(0) == layers) return StopGradient(states);
+  const Tensor chosen = ConstantS32({layers}, nn::LayersAtTheSameDepth(layers, states.dim(0)));
+  return StopGradient(Take(states, chosen, 0));
 }
 
 sophia::Loss StepGradients::LossBesideTeacher(const StepData& micro) const {

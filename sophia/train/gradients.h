@@ -34,7 +34,7 @@ struct GradientOptions {
   MemoryPolicy policy;
   std::vector<size_t> trainable;  // places of the parameters in the model's table
   std::optional<IsomorphismTerm> isomorphism = std::nullopt;
-  std::vector<Tensor> teacher = {};  // with it, the parameters' values in the teacher
+  const models::ModelPlan* teacher = nullptr;  // with it; its table must be bound
 };
 
 // Traces what a step differentiates, micro-batch by micro-batch. The model's table must be bound.
@@ -65,7 +65,7 @@ class StepGradients {
   MicroResult RunWithDropout(const StepData& micro, const Tensor& probes = {}) const;
   // The sum of the losses of rows [N, D], scaled.
   Tensor LanguageLoss(const Tensor& rows, const Tensor& labels) const;
-  // The layers' states at the probes when the parameters are the teacher's.
+  // The teacher's states at the probes, one for each of the model's layers.
   Tensor TeacherStates(const StepData& micro, const Tensor& probes) const;
   LossAndGrads Gradient(const LossOf& loss, const StepData& micro) const;
   LossAndGrads HessianProduct(const std::vector<Tensor>& directions, const StepData& micro) const;

@@ -3,7 +3,6 @@
 #include <utility>
 
 #include "sophia/base/error.h"
-#include "sophia/train/teacher.h"
 
 namespace sophia::train {
 namespace {
@@ -70,7 +69,6 @@ void TrainOptions::Check() const {
     at_least("language_weight", isomorphism->term.language_weight, 0.0);
     at_least("isomorphism_weight", isomorphism->term.weight, 0.0);
     at_least("isomorphism_tokens", isomorphism->term.tokens, int64_t{2});
-    CheckTeacher(*this);
   }
   OptimizerOf(*this);
   optim::Validate(ScheduleOf(*this, 1));

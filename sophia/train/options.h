@@ -52,8 +52,9 @@ inline constexpr std::string_view kRandomTeacher = "random";
 
 // The objective "isomorphism".
 struct IsomorphismObjective {
-  std::string teacher;  // one of the names above, or the folder of a PEFT adapter
-  bool HasFolder() const { return teacher != kBaseTeacher && teacher != kRandomTeacher; }
+  // One of the names above, the folder of a PEFT adapter, or another model's file or folder.
+  std::string teacher;
+  bool IsPath() const { return teacher != kBaseTeacher && teacher != kRandomTeacher; }
   IsomorphismTerm term = {};
 };
 

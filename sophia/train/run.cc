@@ -56,15 +56,21 @@ TrainingRun::TrainingRun(TrainOptions options, TrainEnvironment environment,
   options_.Check();
   plan_ = BuildModel(options_, files_);
   const models::ModelSizes& sizes = plan_->model->sizes();
+  if (options_.isomorphism) teacher_.emplace(options_, files_, *plan_);
   data_ = OpenData(options_, EncoderFor(files_, sizes.vocab));
   if (data_.longest > sizes.max_positions) {
     Fail("max_length", "expected rows of at most the model's {} positions, got {} tokens",
          sizes.max_positions, data_.longest);
   }
+  if (teacher_ && data_.longest > teacher_->plan().model->sizes().max_positions) {
+    Fail("max_length", "expected rows of at most the teacher's {} positions, got {} tokens",
+         teacher_->plan().model->sizes().max_positions, data_.longest);
+  }
   if (!data_.evaluation) options_.eval.strategy = EvalStrategy::kNo;
   identity_ = {.model_sha256 = Fingerprint(files_),
                .data_sha256 = data_.sha256,
                .evaluation_sha256 = data_.evaluation_sha256,
+               .teacher_sha256 = teacher_ ? teacher_->Fingerprint() : "",
                .examples = static_cast<int64_t>(data_.source->size()),
                .options = options_.ToJson()};
   if (checkpoint != nullptr) {
@@ -129,7 +135,8 @@ void TrainingRun::CompileEvaluation() {
 }
 
 bool TrainingRun::CompileWith(const MemoryPolicy& policy) {
-  StepOptions step_options = StepOptionsOf(options_, data_.shape, plan_->policy->kernels());
+  StepOptions step_options = StepOptionsOf(options_, data_.shape, plan_->policy->kernels(),
+                                           teacher_ ? &*teacher_ : nullptr);
   step_options.norm_groups = norm_groups_;
   step_options.policy = policy;
   const StepProgram step = TraceStep(*plan_, step_options);
@@ -165,7 +172,7 @@ void TrainingRun::LoadWeights(const Checkpoint* checkpoint) {
   const auto numbers = optim::NumbersOf(ScheduleOf(options_, total_steps_));
   constants_.push_back(pjrt::Buffer::FromHost(device, {DType::kF32, {3}},
                                               std::vector<float>(numbers.begin(), numbers.end())));
-  if (options_.isomorphism) teacher_ = LoadTeacher(options_, *plan_, device);
+  if (teacher_) teacher_parameters_ = teacher_->Load(device);
   malloc_trim(0);
   load_seconds_ = SecondsSince(start);
 }
@@ -212,7 +219,7 @@ StepMetrics TrainingRun::Step(const Batch& batch) {
   for (pjrt::Buffer& buffer : state_) arguments.push_back(&buffer);
   for (pjrt::Buffer& buffer : constants_) arguments.push_back(&buffer);
   for (pjrt::Buffer& buffer : data) arguments.push_back(&buffer);
-  for (pjrt::Buffer& buffer : teacher_) arguments.push_back(&buffer);
+  for (pjrt::Buffer& buffer : teacher_parameters_) arguments.push_back(&buffer);
   std::vector<pjrt::Buffer> results = program_->Run(arguments);
 
   size_t next = 0;

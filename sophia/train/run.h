@@ -103,8 +103,9 @@ class TrainingRun {
   std::vector<pjrt::Buffer> parameters_;
   std::vector<pjrt::Buffer> state_;      // optimiser state, then the step
   std::vector<pjrt::Buffer> constants_;  // seed and the schedule's numbers
-  std::vector<pjrt::Buffer> teacher_;    // of the objective, if it has one
-  HostArrays initial_;                   // PiSSA's first factors
+  std::optional<Teacher> teacher_;       // of the objective, if it has one
+  std::vector<pjrt::Buffer> teacher_parameters_;
+  HostArrays initial_;  // PiSSA's first factors
   double load_seconds_ = 0;
   double flops_per_step_ = 0;
 };

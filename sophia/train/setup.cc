@@ -37,9 +37,6 @@ std::unique_ptr<models::ModelPlan> BuildModel(const TrainOptions& options,
   } else {
     lora::CheckAdapter(options.init_adapter, plan->specs());
   }
-  if (options.isomorphism && options.isomorphism->HasFolder()) {
-    lora::CheckAdapter(options.isomorphism->teacher, plan->specs());
-  }
   CheckOptimizer(options, plan->specs());
   return plan;
 }
@@ -54,14 +51,15 @@ TextEncoder EncoderFor(const models::ModelFiles& files, int64_t vocab) {
 }
 
 StepOptions StepOptionsOf(const TrainOptions& options, const BatchShape& shape,
-                          const kernels::KernelTarget& target) {
+                          const kernels::KernelTarget& target, const Teacher* teacher) {
   return {
       .shape = shape,
       .optimizer = OptimizerOf(options, target),
       .schedule = ScheduleOf(options, 0).kind,
       .loraplus_lr_ratio = options.loraplus_lr_ratio,
       .policy = options.policy.value_or(MemoryPolicy()),
-      .isomorphism = options.isomorphism ? std::optional(options.isomorphism->term) : std::nullopt};
+      .isomorphism = options.isomorphism ? std::optional(options.isomorphism->term) : std::nullopt,
+      .teacher = teacher};
 }
 
 }  // namespace sophia::train

@@ -18,8 +18,10 @@ std::unique_ptr<models::ModelPlan> BuildModel(const TrainOptions& options,
 // What encodes rows for a model; one without a tokenizer serves pre-tokenised rows only.
 TextEncoder EncoderFor(const models::ModelFiles& files, int64_t vocab);
 
-// How a run traces its step for batches of `shape`; `target`: the optimiser's kernels.
+// How a run traces its step for batches of `shape`; `target`: the optimiser's kernels, `teacher`:
+// of options.isomorphism.
 StepOptions StepOptionsOf(const TrainOptions& options, const BatchShape& shape,
-                          const kernels::KernelTarget& target = {});
+                          const kernels::KernelTarget& target = {},
+                          const Teacher* teacher = nullptr);
 
 }  // namespace sophia::train

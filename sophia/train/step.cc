@@ -7,6 +7,32 @@
 #include "sophia/train/gradients.h"
 
 namespace sophia::train {
+namespace {
+
+// Gives the teacher's parameters their values in the graph: the student's, or inputs, whose bytes
+// it returns.
+int64_t BindTeacher(Graph& graph, const models::ModelPlan& student, const Teacher& teacher) {
+  const models::ModelPlan& plan = teacher.plan();
+  std::vector<Tensor> values;
+  int64_t bytes = 0;
+  for (size_t i = 0; i < plan.specs().size(); ++i) {
+    const nn::ParamSpec& spec = plan.specs()[i];
+    if (const std::optional<size_t> shared = teacher.shared()[i]) {
+      values.push_back(student.table->value(*shared));
+    } else {
+      values.push_back(graph.AddInput(spec.shape(), {.name = "teacher/" + spec.name(),
+                                                     .sharding = graph.Replicated(spec.shape())}));
+      bytes += spec.shape().bytes();
+    }
+  }
+  plan.table->Bind(values);
+  plan.policy->set_kernels(student.policy->kernels());
+  // Nothing is kept of its pass.
+  plan.policy->set_activations({.tile = student.policy->activations().tile});
+  return bytes;
+}
+
+}  // namespace
 
 StepProgram TraceStep(const models::ModelPlan& plan, const StepOptions& options) {
   StepProgram program{.graph = std::make_unique<Graph>()};
@@ -56,10 +82,7 @@ StepProgram TraceStep(const models::ModelPlan& plan, const StepOptions& options)
   }
   batch.positions = add_input(rows, "positions");
   batch.labels = add_input(rows, "labels");
-  std::vector<Tensor> teacher;
-  for (size_t i = 0; options.isomorphism && i < trainable.size(); ++i) {
-    teacher.push_back(add_input(named[i].shape, "teacher/" + named[i].name));
-  }
+  if (options.isomorphism) program.teacher_bytes = BindTeacher(graph, plan, *options.teacher);
 
   const Tracing tracing(graph);
   update.learning_rate = optim::LearningRate(options.schedule, schedule, update.step);
@@ -67,13 +90,14 @@ StepProgram TraceStep(const models::ModelPlan& plan, const StepOptions& options)
   const Tensor scale = 1.0 / Max(Sum(trained), 1.0);
   // Dropout draws from a stream of its own for each step and micro-batch.
   batch.seed = seed + Convert(update.step, DType::kU64) * static_cast<double>(shape.accumulation);
-  const StepGradients gradients(plan,
-                                {.shape = shape,
-                                 .policy = options.policy,
-                                 .trainable = trainable,
-                                 .isomorphism = options.isomorphism,
-                                 .teacher = teacher},
-                                update.params, batch, scale);
+  const StepGradients gradients(
+      plan,
+      {.shape = shape,
+       .policy = options.policy,
+       .trainable = trainable,
+       .isomorphism = options.isomorphism,
+       .teacher = options.isomorphism ? &options.teacher->plan() : nullptr},
+      update.params, batch, scale);
   const LossAndGrads result = gradients.OfLoss();
   update.grads = result.grads;
   update.parameters = named;

@@ -11,6 +11,7 @@
 #include "sophia/train/batches.h"
 #include "sophia/train/isomorphism_term.h"
 #include "sophia/train/memory_policy.h"
+#include "sophia/train/teacher.h"
 
 namespace sophia::train {
 
@@ -23,6 +24,7 @@ struct StepOptions {
   double loraplus_lr_ratio = 1;
   MemoryPolicy policy = {};
   std::optional<IsomorphismTerm> isomorphism = std::nullopt;
+  const Teacher* teacher = nullptr;  // of `isomorphism`
   // With an axis "data": the sequences of a micro-batch are split over it, all else is replicated.
   Mesh mesh = {};
   // Extra outputs: the gradient norm over the parameters whose name contains each text.
@@ -33,7 +35,7 @@ struct StepOptions {
 // inputs:  parameters (ParamTable order), optimiser state (slot order), step s32[], seed u64[],
 //          schedule f32[3] (optim::NumbersOf), ids s32[A, B, S], segments and places likewise if
 //          the shape packs, positions s32[A, N], labels s32[A, N]; with `isomorphism` the
-//          teacher's values of the trainable parameters
+//          teacher's own parameters
 // outputs: trainable parameters, optimiser state and step, each in the place of its input, then
 //          loss f32[], grad_norm f32[] before clipping, learning_rate f32[], then one norm for each
 //          of norm_groups, then PartNames() of `isomorphism`
@@ -42,6 +44,7 @@ struct StepOptions {
 struct StepProgram {
   std::unique_ptr<Graph> graph;
   std::vector<optim::Slot> slots;
+  int64_t teacher_bytes = 0;  // of the teacher's own parameters
 };
 StepProgram TraceStep(const models::ModelPlan& plan, const StepOptions& options);
 

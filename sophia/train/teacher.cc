@@ -1,75 +1,138 @@
 #include "sophia/train/teacher.h"
 
-#include <cmath>
-
 #include "sophia/base/error.h"
+#include "sophia/base/file.h"
+#include "sophia/base/sha256.h"
 #include "sophia/base/strings.h"
 #include "sophia/lora/peft.h"
+#include "sophia/models/quant_rule.h"
 #include "sophia/models/weights.h"
+#include "sophia/train/fingerprint.h"
+#include "sophia/train/same_vocabulary.h"
 
 namespace sophia::train {
+namespace fs = std::filesystem;
 namespace {
 
 constexpr std::string_view kWhere = "teacher";
 // Of the factor B of a random teacher, beside A's.
 constexpr float kRandomSize = 0.1F;
 
-// B is zero, so that the adapter adds nothing; in a random teacher it is drawn as A is.
-std::vector<float> ValuesOf(const nn::ParamSpec& spec, const TrainOptions& options) {
-  if (spec.init != nn::ParamInit::kZeros || options.isomorphism->teacher == kBaseTeacher) {
-    return models::InitialValues(spec, options.seed);
-  }
-  nn::ParamSpec drawn = spec;
-  drawn.init = nn::ParamInit::kKaimingUniform;
-  std::vector<float> values = models::InitialValues(drawn, options.seed);
-  for (float& value : values) value *= kRandomSize;
-  return values;
-}
-
-}  // namespace
-
-void CheckTeacher(const TrainOptions& options) {
+void CheckStudent(const TrainOptions& options) {
   const IsomorphismObjective& objective = *options.isomorphism;
-  if (options.lora.use_dora || options.lora.init == lora::LoraInit::kPissa) {
-    Fail("objective", "expected plain LoRA for isomorphism, got {}",
-         options.lora.use_dora ? "DoRA" : "PiSSA");
+  if (options.lora.init == lora::LoraInit::kPissa) {
+    Fail("objective",
+         "expected an adapter that leaves the base weights for isomorphism, got PiSSA");
   }
   if (!options.lora.modules_to_save.empty()) {
     Fail("objective", "expected no modules_to_save for isomorphism, got {}",
          Join(options.lora.modules_to_save, ", "));
   }
-  const bool starts_at_base = options.init_adapter.empty();
-  if (objective.teacher == kBaseTeacher && starts_at_base && objective.term.language_weight == 0) {
+  if (objective.teacher == kBaseTeacher && options.init_adapter.empty() &&
+      objective.term.language_weight == 0) {
     Fail(kWhere,
          "expected language_weight above 0 beside the teacher base, whose geometry the adapter "
          "begins with, got 0");
   }
-  if (!objective.HasFolder()) return;
-  const lora::LoraConfig config = lora::ReadAdapterConfig(objective.teacher);
-  if (config.rank != options.lora.rank || std::abs(config.scale() - options.lora.scale()) > 1e-9) {
-    Fail(kWhere,
-         "expected an adapter of rank {} and scale {:g} as the trained one, got {} and {:g}",
-         options.lora.rank, options.lora.scale(), config.rank, config.scale());
+}
+
+std::unique_ptr<models::ModelPlan> BuildPlan(const models::ModelFiles& files,
+                                             std::unique_ptr<nn::ParamPolicy> policy,
+                                             const std::string& quant) {
+  const models::QuantRule rule(files, models::QuantChoice::FromText(quant));
+  policy->set_packing(rule.Function());
+  return std::make_unique<models::ModelPlan>(files.config(), files.config_name(),
+                                             std::move(policy));
+}
+
+}  // namespace
+
+Teacher::Teacher(const TrainOptions& options, const models::ModelFiles& files,
+                 const models::ModelPlan& student)
+    : teacher_(options.isomorphism->teacher),
+      dtype_(options.dtype),
+      quant_(options.quant),
+      seed_(options.seed) {
+  CheckStudent(options);
+  if (options.isomorphism->IsPath() && !fs::exists(fs::path(teacher_) / "adapter_config.json")) {
+    BuildOtherModel(files, student);
+    return;
+  }
+  if (teacher_ == kRandomTeacher) {
+    lora_ = options.lora;
+    lora_->use_dora = false;
+  } else if (options.isomorphism->IsPath()) {
+    lora_ = lora::ReadAdapterConfig(teacher_);
+    if (!lora_->modules_to_save.empty()) {
+      Fail(teacher_, "expected an adapter without modules_to_save, got {}",
+           Join(lora_->modules_to_save, ", "));
+    }
+  }
+  BuildOnBase(files, student);
+}
+
+void Teacher::BuildOnBase(const models::ModelFiles& files, const models::ModelPlan& student) {
+  std::unique_ptr<nn::ParamPolicy> policy = std::make_unique<nn::ParamPolicy>(dtype_);
+  if (lora_) policy = std::make_unique<lora::LoraPolicy>(dtype_, *lora_);
+  plan_ = BuildPlan(files, std::move(policy), quant_);
+  if (teacher_ != kRandomTeacher && lora_) lora::CheckAdapter(teacher_, plan_->specs());
+  const std::vector<nn::ParamSpec>& own = student.specs();
+  for (const nn::ParamSpec& spec : plan_->specs()) {
+    if (spec.trainable) {
+      shared_.emplace_back();
+      continue;
+    }
+    const auto same = std::ranges::find(own, spec.name(), &nn::ParamSpec::name);
+    SOPHIA_CHECK(same != own.end() && !same->trainable && same->shape() == spec.shape(),
+                 "the student has no frozen '{}'", spec.name());
+    shared_.emplace_back(same - own.begin());
   }
 }
 
-std::vector<pjrt::Buffer> LoadTeacher(const TrainOptions& options, const models::ModelPlan& plan,
-                                      const pjrt::Device& device) {
-  const bool has_folder = options.isomorphism->HasFolder();
+void Teacher::BuildOtherModel(const models::ModelFiles& student_files,
+                              const models::ModelPlan& student) {
+  files_ = models::ModelFiles::OpenConfig(teacher_);
+  plan_ = BuildPlan(*files_, std::make_unique<nn::ParamPolicy>(dtype_), "auto");
+  CheckSameVocabulary({student_files, student.model->sizes().vocab},
+                      {*files_, plan_->model->sizes().vocab});
+  shared_.resize(plan_->specs().size());
+}
+
+std::vector<pjrt::Buffer> Teacher::Load(const pjrt::Device& device) const {
+  if (files_) {
+    return models::LoadParameters(models::ModelFiles::Open(teacher_), *plan_, device, seed_);
+  }
+  const std::vector<nn::ParamSpec>& specs = plan_->specs();
   std::vector<pjrt::Buffer> all;
-  for (const nn::ParamSpec& spec : plan.specs()) {
-    if (!spec.trainable || has_folder) {
+  for (const nn::ParamSpec& spec : specs) {
+    if (!spec.trainable || teacher_ != kRandomTeacher) {
       all.emplace_back(nullptr, nullptr);
-    } else {
-      all.push_back(pjrt::Buffer::FromHost(device, spec.shape(), ValuesOf(spec, options)));
+      continue;
     }
+    nn::ParamSpec drawn = spec;
+    drawn.init = nn::ParamInit::kKaimingUniform;
+    std::vector<float> values = models::InitialValues(drawn, seed_);
+    if (spec.init == nn::ParamInit::kZeros) {
+      for (float& value : values) value *= kRandomSize;
+    }
+    all.push_back(pjrt::Buffer::FromHost(device, spec.shape(), values));
   }
-  if (has_folder) lora::LoadAdapter(options.isomorphism->teacher, plan.specs(), device, all);
-  std::vector<pjrt::Buffer> trainable;
+  if (lora_ && teacher_ != kRandomTeacher) lora::LoadAdapter(teacher_, specs, device, all);
+  std::vector<pjrt::Buffer> own;
   for (size_t i = 0; i < all.size(); ++i) {
-    if (plan.specs()[i].trainable) trainable.push_back(std::move(all[i]));
+    if (!shared_[i]) own.push_back(std::move(all[i]));
   }
-  return trainable;
+  return own;
+}
+
+std::string Teacher::Fingerprint() const {
+  if (files_) return train::Fingerprint(models::ModelFiles::Open(teacher_));
+  if (!lora_ || teacher_ == kRandomTeacher) return "";
+  Sha256 hash;
+  for (const char* name : {"adapter_config.json", "adapter_model.safetensors"}) {
+    hash.Update(MappedFile(fs::path(teacher_) / name).bytes());
+  }
+  return hash.HexDigest();
 }
 
 }  // namespace sophia::train

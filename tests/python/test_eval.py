@@ -62,6 +62,21 @@ def test_compares_two_adapters():
     assert [sample["row"] for sample in found["samples"]] == [f"{ROWS}:{number + 1}" for number in most]
 
 
+@pytest.mark.parametrize("pair", json.loads((FIXTURES / "evaluation" / "geometry.json").read_text()))
+def test_compares_hidden_states(pair):
+    """Of adapters, of the base and an adapter, and of two models."""
+    paths = [FIXTURES / path for path in (pair["first"], pair["second"]) if path]
+    rows = ("--model", FIXTURES / pair["model"], "--data", FIXTURES / "sft" / "rows_5.jsonl", "--dtype", "f32")
+    found = json.loads(output("compare", *paths, *rows, "--json"))["geometry"]
+    assert found["tokens"] == pair["tokens"]
+    assert found["cka"] == pytest.approx(pair["cka"], abs=1e-4)
+    assert found["distance_loss"] == pytest.approx(pair["distance_loss"], rel=1e-3)
+    text = output("compare", *paths, *rows, "--samples", 0)
+    mean = sum(pair["cka"]) / len(pair["cka"])
+    assert re.search(rf"^hidden states: cka {mean:.4f} \({min(pair['cka']):.4f} after layer \d of 2\), distance loss "
+                     rf"[0-9.]+, at {pair['tokens']} tokens$", text, re.M), text
+
+
 def test_one_adapter_is_compared_with_the_base():
     found = json.loads(output("compare", ALL, *TINY, "--json"))
     expect_comparison(found, "ab", BASE, OF_ALL)

@@ -2,9 +2,11 @@
 
 import json
 import re
+import shutil
 
 import pytest
-from cli_support import GQA, ROWS, complaint, output, training
+from cli_support import FIXTURES, GQA, ROWS, complaint, output, text_model, training
+from safetensors.numpy import load_file, save_file
 
 RATE = {"learning-rate": 1e-2, "lr-scheduler-type": "constant", "lora-r": 4, "per-device-train-batch-size": 4}
 ALIGN = RATE | {"objective": "isomorphism"}
@@ -82,16 +84,70 @@ def test_the_proof_holds():
     ({"objective": "isomorphism"}, 2, "--teacher"),
     ({"teacher": "base"}, 2, "expected --objective isomorphism beside --teacher, got none"),
     ({"objective": "isomorphism", "teacher": "base"}, 1, "expected language_weight above 0 beside the teacher base"),
-    ({"objective": "isomorphism", "teacher": "random", "use-dora": "true"}, 1, "expected plain LoRA for isomorphism, got DoRA"),
+    ({"objective": "isomorphism", "teacher": "random", "init-lora-weights": "pissa"}, 1,
+     "expected an adapter that leaves the base weights for isomorphism, got PiSSA"),
     ({"objective": "isomorphism", "teacher": "/nonexistent"}, 1, "/nonexistent"),
 ])
 def test_what_cannot_be_is_one_line(tmp_path, options, code, message):
-    arguments = training(tmp_path / "out", **options)
-    if "--use-dora" in arguments:
-        arguments.remove("true")
-    assert message in complaint(code, *arguments)
+    assert message in complaint(code, *training(tmp_path / "out", **options))
 
 
-def test_another_rank_is_refused(teacher, tmp_path):
-    message = complaint(1, *training(tmp_path / "out", objective="isomorphism", teacher=teacher, **{"lora-r": 8}))
-    assert "expected an adapter of rank 8 and scale 4 as the trained one, got 4 and 8" in message
+@pytest.mark.parametrize("student", [["--lora-r", 8, "--lora-target-modules", "q_proj,v_proj"], ["--use-dora"]])
+def test_the_student_may_have_another_adapter(teacher, tmp_path, student):
+    options = {key: value for key, value in ALIGN.items() if key != "lora-r"}
+    output(*training(tmp_path / "out", **options, teacher=teacher, **{"max-steps": 20}), *student)
+    rows = steps(tmp_path / "out")
+    assert rows[-1]["loss"] < rows[0]["loss"]
+
+
+def shallower(folder):
+    """The tiny model without its last layer."""
+    shutil.copytree(GQA, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 1}))
+    tensors = load_file(folder / "model.safetensors")
+    save_file({name: value for name, value in tensors.items() if "layers.1." not in name}, folder / "model.safetensors")
+    return folder
+
+
+@pytest.mark.parametrize("kernels", ["reference", "interpret"])
+def test_another_model_may_teach(tmp_path, kernels):
+    """Of other weights and heads; `compare` finds what the run says, and the student nearer than the base."""
+    out, other = tmp_path / "out", FIXTURES / "llama" / "mha"
+    rows = train(out, teacher=other, kernels=kernels, **{"max-steps": 20})
+    assert rows[-1]["cka"] > rows[0]["cka"] and rows[-1]["loss"] < rows[0]["loss"]
+    common = ("--model", GQA, "--data", ROWS, "--dtype", "f32", "--json")
+    before, after = (json.loads(output("compare", *pair, *common))["geometry"] for pair in ([other], [out, other]))
+    assert sum(after["cka"]) > sum(before["cka"])
+
+
+def test_a_teacher_of_another_depth(tmp_path):
+    """Both layers of the student stand beside the only one; its second has most to change."""
+    rows = train(tmp_path / "out", teacher=shallower(tmp_path / "model"), **{"max-steps": 20})
+    assert rows[-1]["loss"] < rows[0]["loss"]
+    common = ("--model", GQA, "--data", ROWS, "--dtype", "f32", "--json")
+    found = json.loads(output("compare", tmp_path / "model", *common))["geometry"]
+    assert found["cka"][0] == pytest.approx(1, abs=1e-5) and found["cka"][1] < 0.99
+
+
+def test_a_teacher_reads_the_same_tokens(tmp_path):
+    model = shallower(tmp_path / "model")
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps({**config, "vocab_size": 120}))
+    line = complaint(1, *training(tmp_path / "out", objective="isomorphism", teacher=model))
+    assert line.endswith(f"[{model}] expected the vocabulary of {GQA}, 128 ids, got 120")
+    student, other = text_model(tmp_path / "student"), text_model(tmp_path / "other")
+    tokenizer = (other / "tokenizer.json").read_text()
+    (other / "tokenizer.json").write_text(tokenizer.replace('"A":', '"Ä":'))
+    line = complaint(1, *training(tmp_path / "out", model=student, objective="isomorphism", teacher=other))
+    assert re.search(r"expected the vocabulary of .*, where id \d+ is 'A', got 'Ä'$", line)
+
+
+def test_going_on_with_another_teacher_is_refused(teacher, tmp_path):
+    own = shutil.copytree(teacher, tmp_path / "teacher")
+    run = {**ALIGN, "teacher": own, "save-strategy": "steps", "save-steps": 1, "max-steps": 2}
+    output(*training(tmp_path / "out", **run))
+    tensors = load_file(own / "adapter_model.safetensors")
+    save_file({name: value * 2 for name, value in tensors.items()}, own / "adapter_model.safetensors")
+    line = complaint(1, *training(tmp_path / "out", **run, **{"resume-from-checkpoint": tmp_path / "out" / "checkpoint-1"}))
+    assert re.search(r"got another: teacher [0-9a-f]{12} \(saved: [0-9a-f]{12}\)$", line)

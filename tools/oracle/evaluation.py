@@ -5,11 +5,14 @@
     evaluation/best_model.json   runs of a Trainer with an EarlyStoppingCallback whose evaluations give
                                  `metrics`, one a step: after each evaluation the best step and metric
                                  and the callback's counter; the run ends where they do
+    evaluation/geometry.json     pairs of models: for each layer, centred-kernel alignment from features and the
+                                 loss of pairwise distances, at all trained tokens of sft/rows_5.jsonl
 """
 
 import json
 import tempfile
 
+import numpy as np
 import torch
 from peft import PeftModel
 from transformers import EarlyStoppingCallback, TrainerCallback, TrainingArguments
@@ -70,6 +73,52 @@ def losses_of(adapter):
             "rows": row_losses(model, data)}
 
 
+# [base, adapter or None] of each pair
+PAIRS = [(("llama/gqa", None), ("llama/gqa", "qv")), (("llama/gqa", "qv"), ("llama/gqa", "dora")),
+         (("llama/gqa", None), ("llama/mha", None))]
+
+
+def states_of(base, adapter):
+    """What each layer gives, f64 [layers, tokens, width], where the next token is trained."""
+    model = common.load_base(common.FIXTURES / base)
+    layers = model.model.layers
+    if adapter:
+        model = PeftModel.from_pretrained(model, common.FIXTURES / "sft" / "adapters" / adapter).eval()
+    seen = [[] for _ in layers]
+    hooks = [layer.register_forward_hook(lambda _module, _in, out, seen=seen[i]: seen.append(
+        out[0] if isinstance(out, tuple) else out)) for i, layer in enumerate(layers)]
+    trained = []
+    for line in (common.FIXTURES / "sft" / "rows_5.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        common.logits_of(model, torch.tensor([row["input_ids"]]))
+        trained.append([label != -100 for label in row["labels"][1:]])
+    for hook in hooks:
+        hook.remove()
+    return [np.concatenate([np.asarray(states.reshape(-1, states.shape[-1])[:-1].double())[np.array(kept)]
+                            for states, kept in zip(one, trained, strict=True)]) for one in seen]
+
+
+def measures(x, y):
+    x, y = x - x.mean(0), y - y.mean(0)
+    cka = np.sum((x.T @ y) ** 2) / np.sqrt(np.sum((x.T @ x) ** 2) * np.sum((y.T @ y) ** 2))
+
+    def relative(states):
+        distances = np.linalg.norm(states[:, None] - states[None], axis=-1)
+        return distances / (distances.sum() / (len(states) * (len(states) - 1)))
+
+    difference = np.abs(relative(x) - relative(y))
+    huber = np.where(difference <= 1, difference**2 / 2, difference - 0.5)
+    return float(cka), float(huber.sum() / (len(x) * (len(x) - 1)))
+
+
+def geometry_of(pair):
+    first, second = (states_of(*one) for one in pair)
+    cka, distance = zip(*(measures(x, y) for x, y in zip(first, second, strict=True)), strict=True)
+    names = [adapter and f"sft/adapters/{adapter}" for _, adapter in pair]
+    return {"model": pair[0][0], "first": names[0], "second": names[1] or pair[1][0], "tokens": len(first[0]),
+            "cka": list(cka), "distance_loss": list(distance)}
+
+
 class ScriptedTrainer(sft.Trainer):
     """A Trainer whose evaluations give the metrics of a list."""
 
@@ -112,4 +161,5 @@ def best_of(name, patience, threshold, greater, metrics):
 def write():
     folder = common.FIXTURES / "evaluation"
     common.write_json(folder / "losses.json", [losses_of(adapter) for adapter in ADAPTERS])
+    common.write_json(folder / "geometry.json", [geometry_of(pair) for pair in PAIRS])
     common.write_json(folder / "best_model.json", [best_of(name, *case) for name, case in BEST.items()])
