@@ -14,7 +14,13 @@ namespace sophia {
 class Error : public std::runtime_error {
  public:
   Error(std::string_view where, std::string_view message)
-      : std::runtime_error(fmt::format("[{}] {}", where, message)) {}
+      : std::runtime_error(fmt::format("[{}] {}", where, message)), message_(message) {}
+
+  // what() without its place, for callers that name it themselves.
+  const std::string& message() const { return message_; }
+
+ private:
+  std::string message_;
 };
 
 // Throws Error with a formatted message.

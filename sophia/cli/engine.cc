@@ -8,12 +8,25 @@
 #include "sophia/models/weights.h"
 
 namespace sophia::cli {
+namespace {
+
+std::shared_ptr<const pjrt::Client> StartClient(const std::shared_ptr<const pjrt::Plugin>& plugin,
+                                                const std::string& platform) {
+  try {
+    return pjrt::Client::Create(plugin);
+  } catch (const pjrt::CallError& error) {
+    Fail("device", "expected a {} that {} can use, got none: {}",
+         platform.empty() ? "device" : platform, plugin->path().string(), error.message());
+  }
+}
+
+}  // namespace
 
 OpenedDevice OpenDevice(const Values& values) {
   const std::vector<std::string> name = Split(values.Text("device"), ':');
   pjrt::PluginSearch search{.platform = name[0]};
   if (values.Has("plugin")) search.path = values.NeedText("plugin");
-  auto client = pjrt::Client::Create(pjrt::Plugin::Load(pjrt::FindPlugin(search)));
+  const auto client = StartClient(pjrt::Plugin::Load(pjrt::FindPlugin(search)), name[0]);
   if (values.Has("device") && client->platform_name() != name[0]) {
     Fail("device", "expected a plugin for {}, as --device says, got {} for {}", name[0],
          client->plugin().path().string(), client->platform_name());
@@ -42,7 +55,7 @@ std::string QuantOf(const Values& values) {
   try {
     models::QuantChoice::FromText(text);
   } catch (const Error& error) {
-    throw UsageError(fmt::format("--quant: {}", error.what()));
+    throw UsageError(fmt::format("--quant: {}", error.message()));
   }
   return text;
 }

@@ -93,7 +93,9 @@ class Values {
 
   Command command() const { return command_; }
   void Set(const OptionSpec& spec, Json value) { given_[std::string(spec.key)] = std::move(value); }
-  void SetText(std::string_view key, const std::string& text) { given_[std::string(Spec(key).key)] = text; }
+  void SetText(std::string_view key, const std::string& text) {
+    given_[std::string(Spec(key).key)] = text;
+  }
   // Whether the user gave it.
   bool Has(std::string_view key) const;
 

@@ -115,7 +115,7 @@ void SetOptimizer(const Values& values, train::TrainOptions& options) {
     options.optimizer_arguments =
         train::ParseOptimizerArguments(options.optimizer, values.Text("optim_args"));
   } catch (const Error& error) {
-    throw UsageError(fmt::format("--optim-args: {}", error.what()));
+    throw UsageError(fmt::format("--optim-args: {}", error.message()));
   }
 }
 
@@ -148,7 +148,7 @@ std::optional<train::MemoryPolicy> PolicyFrom(const Values& values) {
   try {
     return train::MemoryPolicy::FromText(keeps_inputs_only ? "layers" : values.Text("policy"));
   } catch (const Error& error) {
-    throw UsageError(fmt::format("--policy: {}", error.what()));
+    throw UsageError(fmt::format("--policy: {}", error.message()));
   }
 }
 
@@ -196,7 +196,7 @@ train::TrainOptions TrainOptionsFrom(const Values& values) {
   try {
     options.lora.SetInit(values.Text("init_lora_weights"));
   } catch (const Error& error) {
-    throw UsageError(fmt::format("--init-lora-weights: {}", error.what()));
+    throw UsageError(fmt::format("--init-lora-weights: {}", error.message()));
   }
   options.isomorphism = IsomorphismFrom(values);
   SetOptimizer(values, options);

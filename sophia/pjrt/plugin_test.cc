@@ -63,9 +63,23 @@ TEST(Plugin, IdentityDiffersBetweenFiles) {
   const auto first = Plugin::Wrap(&api, folder.path() / "a.so");
   const std::string before = first->Identity();
   EXPECT_EQ(first->Identity(), before);
-  EXPECT_THAT(before, StartsWith("a.so 1 bytes, modified "));
+  EXPECT_THAT(before, StartsWith("a.so modified "));
+  WriteFile(folder.path() / "b.so", "2");
+  EXPECT_NE(Plugin::Wrap(&api, folder.path() / "b.so")->Identity(), before);
   WriteFile(folder.path() / "a.so", "12");
   EXPECT_NE(first->Identity(), before);
+}
+
+TEST(Plugin, BuildIsThatOfEveryCopy) {
+  PJRT_Api api = CopyOfApi();
+  const TemporaryFolder folder;
+  WriteFile(folder.path() / "a.so", "1");
+  WriteFile(folder.path() / "b.so", "1");
+  const auto first = Plugin::Wrap(&api, folder.path() / "a.so");
+  EXPECT_EQ(first->Build(), Plugin::Wrap(&api, folder.path() / "b.so")->Build());
+  EXPECT_THAT(first->Build(), StartsWith("1 bytes, PJRT API "));
+  WriteFile(folder.path() / "b.so", "12");
+  EXPECT_NE(first->Build(), Plugin::Wrap(&api, folder.path() / "b.so")->Build());
 }
 
 TEST(Plugin, MissingFileIsAnError) {

@@ -78,7 +78,9 @@ Json OnCpu(const Target& target, const Graph& graph, int64_t limit, bool run,
   const Program program = Program::Compile(*client, graph, {.name = "train_step", .cache = cache});
   Json result = Compiled(program.executable().executable());
   result["seconds"] = SecondsSince(start);
-  result["compiler"] = client->platform_name() + " " + client->platform_version();
+  const std::string name = client->platform_name();
+  const std::string version = client->platform_version();
+  result["compiler"] = version == name ? name : name + " " + version;
   ReleaseCompiler(*client);
   const int64_t need = result["need"].get<int64_t>() + ResidentBytes();
   result["need"] = need;

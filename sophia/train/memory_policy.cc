@@ -23,9 +23,12 @@ constexpr std::string_view kOffloadTables = "offload_tables";
 [[noreturn]] void Refuse(const std::string& lever) {
   Fail("policy",
        "expected {}, {}, {}, names joined by + ({}), {}, {}, {}, every=K, tile=N, kv_heads=N or "
-       "loss_chunk=N, got '{}'",
+       "loss_chunk=N, separated by commas, or {} alone, got '{}'{}",
        kEverything, kProducts, kLayers, Join(SaveProducts().names, ", "), kOffload, kPrefetch,
-       kOffloadTables, lever);
+       kOffloadTables, kAutoPolicy, lever,
+       DidYouMean(lever, {std::string(kEverything), std::string(kProducts), std::string(kLayers),
+                          std::string(kOffload), std::string(kPrefetch),
+                          std::string(kOffloadTables), std::string(kAutoPolicy)}));
 }
 
 Remat RematFrom(const std::string& lever) {

@@ -13,11 +13,11 @@ from safetensors.numpy import load_file
     ({"optim": "muom"}, "--optim: expected one of adamw_torch, adamw_8bit, adamw_bnb_8bit, adamw_bf16, sgd, adafactor, lion, "
                         "muon, sophia, sophiag, sophiah, got 'muom' (did you mean 'muon'?)"),
     ({"optim": "sophiag", "optim-args": "gama=1"},
-     "--optim-args: [optim_args] expected arguments of sophiag (gamma, update_interval), got 'gama' "
+     "--optim-args: expected arguments of sophiag (gamma, update_interval), got 'gama' "
      "(did you mean 'gamma'?)"),
-    ({"optim-args": "gamma=1"}, "--optim-args: [optim_args] expected arguments of adamw_torch (it has none), got 'gamma'"),
+    ({"optim-args": "gamma=1"}, "--optim-args: expected arguments of adamw_torch (it has none), got 'gamma'"),
     ({"optim": "muon", "optim-args": "momentum=big"},
-     "--optim-args: [optim_args] expected momentum=NUMBER, got 'momentum=big'"),
+     "--optim-args: expected momentum=NUMBER, got 'momentum=big'"),
 ])
 def test_wrong_use_of_optimisers(tmp_path, options, message):
     assert complaint(2, *training(tmp_path, **options)) == message

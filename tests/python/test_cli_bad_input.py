@@ -2,6 +2,7 @@
 
 import json
 import os
+import pathlib
 import re
 import shutil
 import struct
@@ -201,6 +202,14 @@ def test_broken_adapter(tmp_path):
     assert "expected no 'trainable_token_indices', got [1]" in refused_logits(tmp_path, *logits)
     shutil.rmtree(folder)
     assert "expected an adapter folder, got nothing there" in refused_logits(tmp_path, *logits)
+
+
+@pytest.mark.skipif(any(pathlib.Path("/dev").glob("accel*")) or pathlib.Path("/dev/vfio").exists(), reason="there may be a TPU")
+def test_a_tpu_that_is_not_here(tmp_path):
+    """libtpu has lines of its own on stderr."""
+    result = sophia(*training(tmp_path, device="tpu"))
+    assert result.returncode == 1
+    assert re.search(r"^sophia: error: \[device\] expected a tpu that .*libtpu.so can use, got none: ", result.stderr, re.M)
 
 
 def test_target_that_names_no_layer(tmp_path):

@@ -225,9 +225,11 @@ def test_bad_requests(config_only, tmp_path):
     assert "expected a GGUF file or a model folder" in line
     assert "--model" in complaint(2, "plan", "--topology", "cpu")
     line = complaint(2, "plan", "--model", config_only, "--policy", "layer")
-    assert line.startswith("--policy: [policy] expected everything, products, layers, ")
+    assert line.startswith("--policy: expected everything, products, layers, ")
     line = complaint(2, "plan", "--model", config_only, "--policy", "layers", "--compare")
     assert line == "expected --policy or --compare, got both"
+    line = complaint(2, "plan", "--model", config_only, "--policy", "layers,ofload")
+    assert line.endswith(" or auto alone, got 'ofload' (did you mean 'offload'?)")
     line = complaint(1, "plan", "--model", config_only, "--max-length", 64,
                      "--policy", "layers,every=3")
     assert "a divisor of 2 layers, got 3" in line
