@@ -9,6 +9,7 @@
 #include "sophia/cli/commands.h"
 #include "sophia/cli/tasks.h"
 #include "sophia/eval/report.h"
+#include "sophia/nn/isomorphism.h"
 #include "sophia/train/same_vocabulary.h"
 #include "sophia/train/setup.h"
 
@@ -85,14 +86,17 @@ void CheckFinite(const train::EvaluationResult& result, const Rows& rows) {
   }
 }
 
-// The base model with an adapter, if `path` is one, or another model of the same vocabulary.
+// The base model with an adapter; for `compare` also another model of the same vocabulary, if
+// `path` is one.
 struct Measured {
   Values values;
   std::string adapter;
 
   Measured(const Values& given, const std::string& path) : values(given), adapter(path) {
-    if (path.empty() || !fs::exists(path) || fs::exists(fs::path(path) / "adapter_config.json"))
+    if (given.command() != kCompare || path.empty() || !fs::exists(path) ||
+        fs::exists(fs::path(path) / "adapter_config.json")) {
       return;
+    }
     values.SetText("model_name_or_path", path);
     adapter.clear();
   }
@@ -190,8 +194,11 @@ int RunCompare(const Values& values) {
   eval::Report report = ReportOn(values, rows);
   report.outcomes.push_back(Evaluate(values, "a", second.empty() ? "" : first, rows, kProbes));
   report.outcomes.push_back(Evaluate(values, "b", second.empty() ? first : second, rows, kProbes));
-  report.geometry = eval::CompareGeometry(report.outcomes[0].states, report.outcomes[1].states,
-                                          OpenDevice(values).device);
+  const std::vector<float>& counted = report.outcomes[0].states.counted;
+  if (std::ranges::count(counted, 1.0F) >= nn::kLeastTokens) {
+    report.geometry = eval::CompareGeometry(report.outcomes[0].states, report.outcomes[1].states,
+                                            OpenDevice(values).device);
+  }
   report.samples = eval::MostDifferent(report.outcomes[0], report.outcomes[1],
                                        static_cast<size_t>(values.Integer("samples")));
   Print(values, report);

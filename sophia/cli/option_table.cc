@@ -132,7 +132,7 @@ constexpr auto kOptions = std::to_array<OptionSpec>({
     {kTraining, kObjective, "language_weight", "", kNumber, "X", "0",
      "times the loss of the rows beside isomorphism", AtLeast(0)},
     {kTraining, kObjective, "isomorphism_tokens", "", kInteger, "N", "128",
-     "trained tokens of a micro-batch that are compared, at most", From(2, 4096)},
+     "trained tokens of a micro-batch that are compared, at most", From(3, 4096)},
 
     {kTraining, kOptimiser, "optim", "", kText,
      "adamw_torch|adamw_8bit|adamw_bnb_8bit|adamw_bf16|sgd|adafactor|lion|muon|sophia|sophiag|"
@@ -184,7 +184,7 @@ constexpr auto kOptions = std::to_array<OptionSpec>({
      "auto: the first of a list that fits; or what layers keep for the backward pass (everything, "
      "products, "
      "layers, or of linear, attention and lora, joined by +) and, after commas, every=K, offload, "
-     "prefetch, offload_tables, tile=N, loss_chunk=N"},
+     "prefetch, offload_tables, tile=N, kv_heads=N, loss_chunk=N"},
     {kTraining, kMemory, "gradient_checkpointing", "", kFlag, "", "false",
      "same as --policy layers"},
 

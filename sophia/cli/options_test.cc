@@ -31,7 +31,7 @@ const std::vector<Domain>& Domains() {
       {"loraplus_lr_ratio", "a number above 0", {"1", "16"}, {"0", "-1", "nan"}},
       {"isomorphism_weight", "a number above 0", {"1", "0.5"}, {"0", "-1"}},
       {"language_weight", "a number of at least 0", {"0", "1"}, {"-1", "nan"}},
-      {"isomorphism_tokens", "an integer from 2 to 4096", {"2", "256"}, {"1", "4097"}},
+      {"isomorphism_tokens", "an integer from 3 to 4096", {"3", "256"}, {"2", "4097"}},
       {"host_memory", "a number above 0", {"47", "0.5"}, {"0", "-1"}},
       {"learning_rate", "a number of at least 0", {"0", "2e-4"}, {"-0.0002", "inf", "1e+39", "x"}},
       {"warmup_steps", "an integer from 0 to 2147483647", {"0", "5"}, {"-1", "2147483648", "0.1"}},

@@ -1,4 +1,5 @@
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 
@@ -7,6 +8,15 @@
 #include "sophia/plan/report.h"
 
 namespace sophia::cli {
+namespace {
+
+// For who waits; a program that reads the plan is told nothing.
+void SayThatItSearches() {
+  if (isatty(STDERR_FILENO) == 0) return;
+  fmt::print(stderr, "plan: looking for the longest context that fits, which can take minutes\n");
+}
+
+}  // namespace
 
 int RunPlan(const Values& values) {
   std::optional<std::filesystem::path> plugin;
@@ -24,6 +34,7 @@ int RunPlan(const Values& values) {
                                   .confirm = values.Flag("confirm"),
                                   .find_length = values.IsAuto("max_length"),
                                   .host_limit = host,
+                                  .on_search = SayThatItSearches,
                                   .save = save};
   const bool compare = values.Flag("compare");
   if (compare && values.Has("policy")) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 #include <type_traits>
 
 #include "sophia/base/error.h"
@@ -22,6 +23,12 @@ std::vector<std::string> NamesFrom(const std::string& text) {
     if (!Trim(name).empty()) names.emplace_back(Trim(name));
   }
   return names;
+}
+
+// Each once.
+std::vector<std::string> Sorted(const std::vector<std::string>& names) {
+  const std::set<std::string> set(names.begin(), names.end());
+  return {set.begin(), set.end()};
 }
 
 // PEFT takes a list of names or one regular expression; names have none of its special characters
@@ -192,7 +199,7 @@ train::TrainOptions TrainOptionsFrom(const Values& values) {
                   .use_dora = values.Flag("use_dora"),
                   .rank_pattern = PatternsFrom<int64_t>(values, "lora_rank_pattern"),
                   .alpha_pattern = PatternsFrom<double>(values, "lora_alpha_pattern"),
-                  .modules_to_save = NamesFrom(values.Text("lora_modules_to_save"))};
+                  .modules_to_save = Sorted(NamesFrom(values.Text("lora_modules_to_save")))};
   try {
     options.lora.SetInit(values.Text("init_lora_weights"));
   } catch (const Error& error) {

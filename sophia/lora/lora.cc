@@ -143,6 +143,12 @@ void LoraPolicy::CheckTargets() const {
     any = any || module.adapted;
   }
   const std::vector<std::string> available(last_names.begin(), last_names.end());
+  if (!any && !config_.modules_to_save.empty() &&
+      std::ranges::any_of(modules_, [&](const Module& one) { return Matches(one.path); })) {
+    Fail("modules_to_save",
+         "expected a target module that is not trained as a whole, got none left of {}",
+         TargetsText(config_.targets));
+  }
   if (const auto* pattern = std::get_if<std::string>(&config_.targets);
       pattern != nullptr && !any) {
     Fail("target_modules", "expected '{}' to match a linear layer ({}), got no match", *pattern,
@@ -154,8 +160,10 @@ void LoraPolicy::CheckTargets() const {
     if (std::ranges::any_of(asked_, [&](const auto& path) { return path.ends_with(name); }))
       continue;
     const std::vector<std::string> known(with_parameters.begin(), with_parameters.end());
-    Fail("modules_to_save", "expected names among {}, got '{}'{}", Join(known, ", "), name,
-         DidYouMean(name, known));
+    Fail("modules_to_save",
+         "expected ends of the paths of modules with parameters, which hold for all layers ({}), "
+         "got '{}'{}",
+         Join(known, ", "), name, DidYouMean(name, known));
   }
   const auto* names = std::get_if<std::vector<std::string>>(&config_.targets);
   if (names == nullptr) return;

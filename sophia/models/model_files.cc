@@ -42,7 +42,11 @@ std::string ModelFiles::config_name() const {
   return is_gguf_ ? path_.string() : (path_ / "config.json").string();
 }
 
-bool ModelFiles::HasTokenizer() const { return is_gguf_ || fs::exists(path_ / "tokenizer.json"); }
+bool ModelFiles::HasTokenizer() const {
+  if (!is_gguf_) return fs::exists(path_ / "tokenizer.json");
+  const auto& gguf = static_cast<const io::GgufFile&>(*tensors_);
+  return gguf.metadata().Find<std::string>("tokenizer.ggml.model").has_value();
+}
 
 io::Tokenizer ModelFiles::LoadTokenizer() const {
   if (!is_gguf_) return io::Tokenizer::FromFolder(path_);

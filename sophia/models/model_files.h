@@ -33,7 +33,7 @@ class ModelFiles {
   std::vector<io::TensorInfo> WholeTensors() const;
   bool is_gguf() const { return is_gguf_; }
 
-  // Whether there is a tokenizer to load; a folder may be without.
+  // Whether there is a tokenizer to load.
   bool HasTokenizer() const;
   io::Tokenizer LoadTokenizer() const;
 

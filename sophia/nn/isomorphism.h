@@ -14,6 +14,9 @@ struct IsomorphismMeasures {
   Tensor distance_loss;
 };
 
+// Of two tokens both measures are the same for all states.
+inline constexpr int64_t kLeastTokens = 3;
+
 // x: [L, n, d], y: [L, n, e], any floats, states of the same n tokens; counted: f32 [n], 1 for
 // tokens that count and 0 for others, which change nothing. With Xc and Yc less their means:
 //   cka = <K, K'> / (|K| |K'|), K = Xc Xcᵀ, K' = Yc Ycᵀ
@@ -21,7 +24,7 @@ struct IsomorphismMeasures {
 // for states that differ by a rotation and a scale, and
 //   distance_loss = mean over pairs i ≠ j of huber(D_ij / mean D - D'_ij / mean D')
 // that of relational distillation (Park et al., https://arxiv.org/abs/1904.05068), D_ij the
-// Euclidean distance and huber's bend at 1. Needs two tokens that count and differ.
+// Euclidean distance and huber's bend at 1. Needs kLeastTokens that count and differ.
 IsomorphismMeasures MeasureIsomorphism(const Tensor& x, const Tensor& y, const Tensor& counted);
 
 // For each of `layers` layers the one at the same depth of a stack of `others`, whose last is last:

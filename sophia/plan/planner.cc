@@ -72,7 +72,9 @@ class Planner {
   Plan WithHint(Plan plan) {
     if (plan.fits || request_.find_length) return plan;
     for (const train::MemoryPolicy& policy : policies()) {
-      if (policy.ToString() == plan.policy || !Make(policy, false).fits) continue;
+      if (policy.ToString() == plan.policy) continue;
+      options_.policy = policy;
+      if (NeedAt(options_.max_length) > limit_) continue;
       plan.hint = fmt::format("--policy {} fits", policy.ToString());
       return plan;
     }
@@ -105,6 +107,7 @@ class Planner {
   // By the early check, with the policies that take the least memory: of the device, and, where the
   // host may be what is short, of both.
   Plan LongestOfAll() {
+    if (request_.on_search) request_.on_search();
     const std::vector<train::MemoryPolicy> all = policies();
     options_.policy = all.back();
     Plan longest = Longest(false);

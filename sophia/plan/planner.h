@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <vector>
 
@@ -18,6 +19,8 @@ struct PlanRequest {
   bool confirm = true;       // compile to the end, on the CPU run a step; else only check
   bool find_length = false;  // the longest that fits, not options.max_length
   std::optional<int64_t> host_limit = std::nullopt;  // bytes that the host has
+  // Called before a search for the longest context, which can take minutes.
+  std::function<void()> on_search = {};
   // Where to keep the step that was compiled to its end, for a run that finds it there.
   std::optional<CompileCache> save = std::nullopt;
 };

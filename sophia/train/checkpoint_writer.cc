@@ -142,6 +142,7 @@ Json TrainingArgs(const TrainingRun& run, const OutputOptions& output) {
   args["eval_strategy"] = "no";
   args["load_best_model_at_end"] = options.eval.load_best;
   args.update(run.identity().options);
+  if (options.isomorphism) args["teacher"] = options.isomorphism->teacher;
   if (!options.init_adapter.empty()) {
     for (const char* key :
          {"lora_r", "lora_alpha", "lora_dropout", "lora_target_modules", "use_rslora", "use_dora",

@@ -128,9 +128,9 @@ sophia::Loss StepGradients::LossBesideTeacher(const StepData& micro) const {
       nn::MeasureIsomorphism(result.states, target, probes.counted);
   const double share = 1.0 / static_cast<double>(options_.shape.accumulation);
   // The last micro-batch of an epoch may have nothing to compare.
-  const Tensor compares = Gt(Sum(probes.counted), 1.0);
+  const Tensor compares = Ge(Sum(probes.counted), static_cast<double>(nn::kLeastTokens));
   const Tensor cka = Select(compares, Mean(measures.cka, {0}), 1.0) * share;
-  const Tensor distance = Mean(measures.distance_loss, {0}) * share;
+  const Tensor distance = Select(compares, Mean(measures.distance_loss, {0}), 0.0) * share;
   sophia::Loss loss{.value = (share - cka + distance) * term.weight, .aux = {cka, distance}};
   if (term.language_weight > 0) {
     const Tensor language = LanguageLoss(result.rows, micro.labels);

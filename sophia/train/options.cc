@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "sophia/base/error.h"
+#include "sophia/nn/isomorphism.h"
 
 namespace sophia::train {
 namespace {
@@ -68,7 +69,7 @@ void TrainOptions::Check() const {
   if (isomorphism) {
     at_least("language_weight", isomorphism->term.language_weight, 0.0);
     at_least("isomorphism_weight", isomorphism->term.weight, 0.0);
-    at_least("isomorphism_tokens", isomorphism->term.tokens, int64_t{2});
+    at_least("isomorphism_tokens", isomorphism->term.tokens, nn::kLeastTokens);
   }
   OptimizerOf(*this);
   optim::Validate(ScheduleOf(*this, 1));
@@ -130,7 +131,7 @@ Json TrainOptions::ToJson() const {
   }
   if (isomorphism) {
     json["objective"] = "isomorphism";
-    json["teacher"] = isomorphism->teacher;
+    if (!isomorphism->IsPath()) json["teacher"] = isomorphism->teacher;
     json["isomorphism_weight"] = isomorphism->term.weight;
     json["language_weight"] = isomorphism->term.language_weight;
     json["isomorphism_tokens"] = isomorphism->term.tokens;

@@ -68,6 +68,15 @@ std::string MovedNames(const std::vector<std::string>& moved) {
   return text;
 }
 
+// What a proof that fails lacks.
+std::string Missing(const ProofResult& result) {
+  std::vector<std::string> missing;
+  if (!result.loss_fell) missing.emplace_back("the loss did not fall");
+  if (!result.gradients_flow) missing.emplace_back("no gradient reached A or B in the last step");
+  if (!result.moved.empty()) missing.emplace_back("base weights moved");
+  return Join(missing, ", ");
+}
+
 ProofResult Prove(const TrainOptions& options, const TrainEnvironment& environment,
                   std::FILE* console) {
   TrainOptions ten_steps = options;
@@ -85,9 +94,10 @@ ProofResult Prove(const TrainOptions& options, const TrainEnvironment& environme
     const bool fell = result.steps.empty() || metrics.loss < result.steps.back().loss;
     fmt::print(console, "{:>4}  {:>9.5f}  {:>12.4e}  {:>12.4e}  {}\n", metrics.step, metrics.loss,
                metrics.group_norms[0], metrics.group_norms[1],
-               result.steps.empty() ? "start"
-               : fell               ? "loss fell"
-                                    : "loss rose");
+               result.steps.empty()                       ? "start"
+               : fell                                     ? "loss fell"
+               : metrics.loss == result.steps.back().loss ? "loss is the same"
+                                                          : "loss rose");
     std::fflush(console);
     result.steps.push_back(metrics);
   }
@@ -101,7 +111,7 @@ ProofResult Prove(const TrainOptions& options, const TrainEnvironment& environme
   fmt::print(console, "W before: {}\nW after:  {}\n", Digest(before), Digest(after));
   fmt::print(console, "{} base weights, {} moved; loss {:.5f} -> {:.5f}: {}\n", result.base_weights,
              result.moved.size(), result.steps.front().loss, last.loss,
-             result.holds() ? "the proof holds" : "the proof FAILS");
+             result.holds() ? "the proof holds" : "the proof FAILS: " + Missing(result));
   for (size_t i = 0; i < last.parts.size(); ++i) {
     fmt::print(console, "{} {:.5f} -> {:.5f}\n", last.parts[i].first,
                result.steps.front().parts[i].second, last.parts[i].second);

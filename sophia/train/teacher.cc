@@ -18,6 +18,14 @@ constexpr std::string_view kWhere = "teacher";
 // Of the factor B of a random teacher, beside A's.
 constexpr float kRandomSize = 0.1F;
 
+// The base model under a name of its own, or by its path.
+bool IsBase(const TrainOptions& options) {
+  const std::string& teacher = options.isomorphism->teacher;
+  std::error_code ignored;
+  return teacher == kBaseTeacher ||
+         (options.isomorphism->IsPath() && fs::equivalent(teacher, options.model, ignored));
+}
+
 void CheckStudent(const TrainOptions& options) {
   const IsomorphismObjective& objective = *options.isomorphism;
   if (options.lora.init == lora::LoraInit::kPissa) {
@@ -28,8 +36,15 @@ void CheckStudent(const TrainOptions& options) {
     Fail("objective", "expected no modules_to_save for isomorphism, got {}",
          Join(options.lora.modules_to_save, ", "));
   }
-  if (objective.teacher == kBaseTeacher && options.init_adapter.empty() &&
-      objective.term.language_weight == 0) {
+  if (objective.IsPath() && !fs::exists(objective.teacher)) {
+    Fail(kWhere,
+         "expected base, random, the folder of a PEFT adapter, or another model's file or folder, "
+         "got "
+         "'{}'{}",
+         objective.teacher,
+         DidYouMean(objective.teacher, {std::string(kBaseTeacher), std::string(kRandomTeacher)}));
+  }
+  if (IsBase(options) && options.init_adapter.empty() && objective.term.language_weight == 0) {
     Fail(kWhere,
          "expected language_weight above 0 beside the teacher base, whose geometry the adapter "
          "begins with, got 0");

@@ -31,7 +31,7 @@ void Describe(const TrainingRun& run, const std::optional<Checkpoint>& checkpoin
   }
   fmt::print(console, "model: {} frozen parameters, {} trained ({:.2f} %), loaded in {:.1f} s\n",
              frozen, trainable,
-             100.0 * static_cast<double>(trainable) / static_cast<double>(frozen),
+             100.0 * static_cast<double>(trainable) / static_cast<double>(frozen + trainable),
              run.load_seconds());
   const Program& program = run.program();
   const pjrt::CompiledMemoryStats memory = program.executable().executable().MemoryStats();

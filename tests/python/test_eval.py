@@ -77,6 +77,17 @@ def test_compares_hidden_states(pair):
                      rf"[0-9.]+, at {pair['tokens']} tokens$", text, re.M), text
 
 
+def test_one_token_has_no_geometry(tmp_path):
+    rows = write_rows(tmp_path / "rows.jsonl", {"input_ids": [5, 6, 7], "labels": [-100, -100, 7]})
+    found = ("compare", QV, "--model", GQA, "--data", rows, "--dtype", "f32")
+    assert "geometry" not in json.loads(output(*found, "--json"))
+    assert "hidden states" not in output(*found)
+
+
+def test_eval_takes_no_other_model():
+    assert "expected a readable file" in complaint(1, "eval", *TINY, "--adapter", FIXTURES / "llama" / "mha")
+
+
 def test_one_adapter_is_compared_with_the_base():
     found = json.loads(output("compare", ALL, *TINY, "--json"))
     expect_comparison(found, "ab", BASE, OF_ALL)

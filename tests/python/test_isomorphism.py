@@ -86,7 +86,10 @@ def test_the_proof_holds():
     ({"objective": "isomorphism", "teacher": "base"}, 1, "expected language_weight above 0 beside the teacher base"),
     ({"objective": "isomorphism", "teacher": "random", "init-lora-weights": "pissa"}, 1,
      "expected an adapter that leaves the base weights for isomorphism, got PiSSA"),
-    ({"objective": "isomorphism", "teacher": "/nonexistent"}, 1, "/nonexistent"),
+    ({"objective": "isomorphism", "teacher": "randm"}, 1,
+     "expected base, random, the folder of a PEFT adapter, or another model's file or folder, got 'randm' (did you mean 'random'?)"),
+    ({"objective": "isomorphism", "teacher": GQA}, 1, "expected language_weight above 0 beside the teacher base"),
+    ({"objective": "isomorphism", "teacher": "random", "isomorphism-tokens": 2}, 2, "expected an integer from 3 to 4096, got 2"),
 ])
 def test_what_cannot_be_is_one_line(tmp_path, options, code, message):
     assert message in complaint(code, *training(tmp_path / "out", **options))
@@ -147,6 +150,9 @@ def test_going_on_with_another_teacher_is_refused(teacher, tmp_path):
     own = shutil.copytree(teacher, tmp_path / "teacher")
     run = {**ALIGN, "teacher": own, "save-strategy": "steps", "save-steps": 1, "max-steps": 2}
     output(*training(tmp_path / "out", **run))
+    moved = shutil.copytree(own, tmp_path / "moved")
+    output(*training(tmp_path / "again", **{**run, "teacher": moved, "max-steps": 2},
+                     **{"resume-from-checkpoint": tmp_path / "out" / "checkpoint-1"}))
     tensors = load_file(own / "adapter_model.safetensors")
     save_file({name: value * 2 for name, value in tensors.items()}, own / "adapter_model.safetensors")
     line = complaint(1, *training(tmp_path / "out", **run, **{"resume-from-checkpoint": tmp_path / "out" / "checkpoint-1"}))

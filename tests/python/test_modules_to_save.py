@@ -13,7 +13,7 @@ from safetensors.numpy import load_file
 
 TIED = FIXTURES / "llama" / "tied"
 ADAPTERS = FIXTURES / "sft" / "adapters"
-SAVED = {"lora-modules-to-save": "embed_tokens,input_layernorm,lm_head,up_proj", "lora-r": 2}
+SAVED = {"lora-modules-to-save": "lm_head,embed_tokens,up_proj,input_layernorm,lm_head", "lora-r": 2}
 
 
 def logits(model, out, *more):
@@ -40,7 +40,7 @@ def test_a_run_writes_them_whole_and_goes_on(tmp_path):
             before = base[name.removeprefix("base_model.model.")]
             assert value.shape == before.shape and 0 < np.abs(value - before).max() < 0.01, name
     config = json.loads((tmp_path / "whole" / "adapter_config.json").read_text())
-    assert config["modules_to_save"] == SAVED["lora-modules-to-save"].split(",")
+    assert config["modules_to_save"] == ["embed_tokens", "input_layernorm", "lm_head", "up_proj"]
     assert "whole modules embed_tokens, input_layernorm, lm_head, up_proj" in re.sub(
         " +", " ", output("inspect", tmp_path / "whole"))
     frozen, trained = map(int, re.search(r"model: (\d+) frozen parameters, (\d+) trained", said).groups())
@@ -93,7 +93,10 @@ def test_the_rest_stays_frozen():
 
 def test_refusals(tmp_path):
     line = complaint(1, *training(tmp_path, **{"lora-modules-to-save": "lm_heat"}))
-    assert line.startswith("[modules_to_save] expected names among ") and "(did you mean 'lm_head'?)" in line
+    assert line.startswith("[modules_to_save] expected ends of the paths of modules with parameters, which hold for all layers (")
+    assert line.endswith("got 'lm_heat' (did you mean 'lm_head'?)")
+    line = complaint(1, *training(tmp_path, **{"lora-target-modules": "q_proj", "lora-modules-to-save": "q_proj,lm_head"}))
+    assert line == "[modules_to_save] expected a target module that is not trained as a whole, got none left of q_proj"
     line = complaint(1, *training(tmp_path, **SAVED, **{"init-lora-weights": "pissa"}))
     assert "expected PiSSA or modules_to_save, got both" in line
     line = complaint(1, *training(tmp_path, **SAVED, objective="isomorphism", teacher="random"))
