@@ -20,10 +20,11 @@ test: ## Build and run every test but the slow ones
 test-all: ## Build and run every test
 	@tools/run_tests.sh --slow
 
-bench: build ## Compare speed and memory with torch and JAX, packed rows with unpacked; contexts that fit TPUs
+bench: build ## Compare speed and memory with torch and JAX, packed rows with unpacked; what checkpoints cost; contexts that fit TPUs
 	@tools/setup.sh bench
 	@.deps/venv-oracle/bin/python bench/run.py
 	@.deps/venv-oracle/bin/python bench/packing.py
+	@.deps/venv-oracle/bin/python bench/overhead.py
 	@.deps/venv-oracle/bin/python bench/contexts.py
 
 bench-peers: build ## Measure how long a context JAX reaches on a TPU v5e chip, beside ours

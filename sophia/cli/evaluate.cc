@@ -30,15 +30,49 @@ struct Rows {
   std::vector<Task> tasks;  // of `answered`
 };
 
-train::EncodedRows OpenRows(const Values& values, const std::vector<std::string>& data) {
+// The base model with an adapter; for `compare` also another model of the same vocabulary, if
+// `path` is one.
+struct Measured {
+  Values values;
+  std::string adapter;
+  std::string model = {};  // another one
+
+  Measured(const Values& given, const std::string& path) : values(given), adapter(path) {
+    if (given.command() != kCompare || path.empty() || !fs::exists(path) ||
+        fs::exists(fs::path(path) / "adapter_config.json")) {
+      return;
+    }
+    values.SetText("model_name_or_path", path);
+    std::swap(adapter, model);
+  }
+};
+
+// The positions that all of these know. Throws Error for an adapter or a model that does not fit,
+// before a model is measured.
+int64_t CheckMeasured(const Values& values, const std::vector<std::string>& paths) {
+  const LoadedModel base(values, "");
+  int64_t positions = base.plan().model->sizes().max_positions;
+  for (const std::string& path : paths) {
+    const Measured one(values, path);
+    const LoadedModel loaded(one.values, one.adapter);
+    if (one.model.empty()) continue;
+    const models::ModelSizes& sizes = loaded.plan().model->sizes();
+    train::CheckSameVocabulary({base.files(), base.plan().model->sizes().vocab},
+                               {loaded.files(), sizes.vocab});
+    positions = std::min(positions, sizes.max_positions);
+  }
+  return positions;
+}
+
+// Rows of at most `positions` tokens.
+train::EncodedRows OpenRows(const Values& values, int64_t positions) {
   const auto files = models::ModelFiles::OpenConfig(values.NeedText("model_name_or_path"));
   const models::ModelPlan plan(files.config(), files.config_name(),
                                std::make_unique<nn::ParamPolicy>(DType::kBF16));
-  const models::ModelSizes& sizes = plan.model->sizes();
-  train::EncodedRows rows(train::EvaluationFiles({data.begin(), data.end()}, {}),
-                          train::EncoderFor(files, sizes.vocab),
-                          std::min(values.Integer("max_length"), sizes.max_positions));
-  return rows;
+  const std::vector<std::string> data = values.NeedTexts("data");
+  return {train::EvaluationFiles({data.begin(), data.end()}, {}),
+          train::EncoderFor(files, plan.model->sizes().vocab),
+          std::min(values.Integer("max_length"), positions)};
 }
 
 // nullopt: the row cannot be answered, such as one without a question.
@@ -52,9 +86,9 @@ std::optional<Task> FindTaskIfAny(const io::Row& row, const train::TextEncoder& 
 }
 
 // All rows are answered, or the first `samples` that can be.
-Rows ReadRows(const Values& values, size_t samples) {
+Rows ReadRows(const Values& values, int64_t positions, size_t samples) {
   const bool answers_all = values.Flag("exact_match");
-  const train::EncodedRows encoded = OpenRows(values, values.NeedTexts("data"));
+  const train::EncodedRows encoded = OpenRows(values, positions);
   Rows rows{.dataset = train::LoadDataset(encoded)};
   for (const io::RowFile& file : encoded.files()) rows.files.push_back(file.path().string());
   for (size_t i = 0; i < rows.dataset.size(); ++i) {
@@ -86,34 +120,6 @@ void CheckFinite(const train::EvaluationResult& result, const Rows& rows) {
   }
 }
 
-// The base model with an adapter; for `compare` also another model of the same vocabulary, if
-// `path` is one.
-struct Measured {
-  Values values;
-  std::string adapter;
-
-  Measured(const Values& given, const std::string& path) : values(given), adapter(path) {
-    if (given.command() != kCompare || path.empty() || !fs::exists(path) ||
-        fs::exists(fs::path(path) / "adapter_config.json")) {
-      return;
-    }
-    values.SetText("model_name_or_path", path);
-    adapter.clear();
-  }
-};
-
-// Throws Error for an adapter or a model that does not fit, before a model is measured.
-void CheckMeasured(const Values& values, const std::vector<std::string>& paths) {
-  const LoadedModel base(values, "");
-  for (const std::string& path : paths) {
-    if (path.empty()) continue;
-    const Measured one(values, path);
-    const LoadedModel loaded(one.values, one.adapter);
-    train::CheckSameVocabulary({base.files(), base.plan().model->sizes().vocab},
-                               {loaded.files(), loaded.plan().model->sizes().vocab});
-  }
-}
-
 // Loads what `path` names, see Measured, and evaluates it. `probes`: tokens whose hidden states are
 // to be compared.
 eval::Outcome Evaluate(const Values& values, std::string label, const std::string& path,
@@ -131,8 +137,10 @@ eval::Outcome Evaluate(const Values& values, std::string label, const std::strin
   train::Evaluator evaluator(rows.dataset, loaded.plan(),
                              {.batch = batch, .packing = values.Flag("packing")});
   evaluator.Compile(loaded.device(), loaded.cache());
-  eval::Outcome outcome{
-      .label = std::move(label), .adapter = path, .losses = evaluator.Run(loaded.parameters())};
+  eval::Outcome outcome{.label = std::move(label),
+                        .adapter = measured.adapter,
+                        .model = measured.model,
+                        .losses = evaluator.Run(loaded.parameters())};
   CheckFinite(outcome.losses, rows);
   if (probes > 0) {
     outcome.states = evaluator.FirstStates(probes, loaded.parameters(), loaded.cache());
@@ -168,9 +176,9 @@ int RunEval(const Values& values) {
   if (values.Flag("save_samples") && !compares) {
     throw UsageError("expected --before-after beside --save-samples, got none");
   }
-  CheckMeasured(values, {adapter});
+  const int64_t positions = CheckMeasured(values, {adapter});
   const auto samples = static_cast<size_t>(values.Integer("samples"));
-  const Rows rows = ReadRows(values, compares ? samples : 0);
+  const Rows rows = ReadRows(values, positions, compares ? samples : 0);
   eval::Report report = ReportOn(values, rows);
   if (!compares) {
     report.outcomes.push_back(Evaluate(values, "", adapter, rows));
@@ -189,8 +197,7 @@ int RunEval(const Values& values) {
 int RunCompare(const Values& values) {
   const std::string first = values.NeedText("first");
   const std::string second = values.Text("second");
-  CheckMeasured(values, {first, second});
-  const Rows rows = ReadRows(values, 0);
+  const Rows rows = ReadRows(values, CheckMeasured(values, {first, second}), 0);
   eval::Report report = ReportOn(values, rows);
   report.outcomes.push_back(Evaluate(values, "a", second.empty() ? "" : first, rows, kProbes));
   report.outcomes.push_back(Evaluate(values, "b", second.empty() ? first : second, rows, kProbes));

@@ -2,6 +2,7 @@
 
 #include <numeric>
 
+#include "sophia/base/error.h"
 #include "sophia/graph/ops/creation.h"
 #include "sophia/graph/ops/gather_ops.h"
 #include "sophia/nn/isomorphism.h"
@@ -11,6 +12,7 @@ namespace sophia::eval {
 
 Geometry CompareGeometry(const train::HiddenStates& a, const train::HiddenStates& b,
                          const pjrt::Device& device) {
+  SOPHIA_CHECK(a.dims[1] == b.dims[1] && a.counted == b.counted);
   const std::vector<Shape> shapes = {
       {DType::kF32, a.dims}, {DType::kF32, b.dims}, {DType::kF32, {a.dims[1]}}};
   Graph graph;

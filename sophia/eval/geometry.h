@@ -15,7 +15,8 @@ struct Geometry {
   int64_t tokens = 0;  // that were compared
 };
 
-// Of states at the same tokens. A layer of `a` is compared with the one of `b` at the same depth.
+// Of states at the same tokens, of which at least nn::kLeastTokens count: dims[1] and `counted` are
+// the same. A layer of `a` is compared with the one of `b` at the same depth.
 Geometry CompareGeometry(const train::HiddenStates& a, const train::HiddenStates& b,
                          const pjrt::Device& device);
 

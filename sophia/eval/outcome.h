@@ -25,7 +25,8 @@ struct Answer {
 // What one model makes of the rows.
 struct Outcome {
   std::string label;    // "before"
-  std::string adapter;  // its folder, or that of another model; empty: the base model
+  std::string adapter;  // its folder; empty: none
+  std::string model;    // another one's path; empty: the report's
   train::EvaluationResult losses;
   train::HiddenStates states = {};             // if they are to be compared
   std::vector<std::optional<Answer>> answers;  // of each row; nullopt: not asked for

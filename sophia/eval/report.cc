@@ -12,6 +12,7 @@ namespace {
 constexpr size_t kGap = 2;
 
 std::string NameOf(const Outcome& outcome) {
+  if (!outcome.model.empty()) return outcome.model;
   return outcome.adapter.empty() ? "base" : outcome.adapter;
 }
 
@@ -123,6 +124,7 @@ Json ToJson(const Outcome& outcome, bool counts_matches) {
   Json json = {{"adapter", outcome.adapter.empty() ? Json(nullptr) : Json(outcome.adapter)},
                {"loss", outcome.losses.loss()},
                {"perplexity", outcome.losses.perplexity()}};
+  if (!outcome.model.empty()) json["model"] = outcome.model;
   if (counts_matches) {
     json["exact_match"] = {{"matches", outcome.matches()},
                            {"rows", outcome.answered()},

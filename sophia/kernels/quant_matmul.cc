@@ -237,7 +237,8 @@ Tensor QuantMatMul(const Tensor& x, const PackedFormat& format, std::span<const 
         return {.outputs = {Call(forward, primals[0], w, target, options)}, .residuals = residuals};
       },
       [=, &format](std::span<const Tensor> saved, std::span<const Tensor> grads) {
-        const EqualPart part{.index = saved.back(), .count = options.rows.count};
+        EqualPart part = options.rows;
+        if (part.count > 1) part.index = saved.back();
         const PackedTensors weight = quant::Expand(format, saved.first(format.parts.size()), part);
         return std::vector{Call(backward, grads[0], weight, target, options)};
       })[0];

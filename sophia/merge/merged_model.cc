@@ -56,8 +56,8 @@ MergedModel::MergedModel(const std::filesystem::path& model, const std::filesyst
   }
   for (size_t i = 0; i < plan_->specs().size(); ++i) {
     const nn::ParamSpec& spec = plan_->specs()[i];
-    const bool is_part_of_model = spec.init == nn::ParamInit::kCheckpoint;
-    for (int64_t layer : is_part_of_model ? spec.PresentLayers() : std::vector<int64_t>{}) {
+    if (spec.init != nn::ParamInit::kCheckpoint) continue;
+    for (const int64_t layer : spec.PresentLayers()) {
       weights_.push_back({spec.PathOf(layer), spec.dims});
       places_.push_back({i, layer});
     }

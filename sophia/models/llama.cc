@@ -1,5 +1,6 @@
 #include "sophia/models/llama.h"
 
+#include "sophia/base/error.h"
 #include "sophia/graph/ops/creation.h"
 #include "sophia/graph/ops/elementwise.h"
 #include "sophia/graph/ops/gather_ops.h"
@@ -37,6 +38,7 @@ Tensor LlamaBlock::operator()(const Tensor& x, const kernels::RotaryTable& rope,
   };
   const auto merge = [](const Tensor& y) { return Reshape(y, {y.dim(0), y.dim(1), -1}); };
   const Tensor mixed = head_groups([&](const EqualPart& part) {
+    SOPHIA_CHECK(!cache || part.count == 1, "a cache holds all heads");
     const int64_t heads = config.heads / part.count;
     const int64_t kv_heads = config.kv_heads / part.count;
     const std::vector<Tensor> qkv = tokenwise(
@@ -70,7 +72,8 @@ Llama::Llama(const nn::ParamScope& scope, LlamaConfig config)
       block_(stack_.scope(), config_),
       norm_((stack_.Close(), scope / "model.norm"), config_.d_model, config_.norm_eps) {
   const nn::ParamPolicy& policy = scope.policy();
-  const bool unties = policy.Trains("model.embed_tokens") || policy.Trains("lm_head");
+  const bool unties = policy.Trains((scope / "model.embed_tokens").path()) ||
+                      policy.Trains((scope / "lm_head").path());
   if (!config_.tied_embeddings || unties) {
     const nn::Param& table = embed_tokens_.weight();
     lm_head_ = (scope / "lm_head")

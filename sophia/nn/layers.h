@@ -20,8 +20,7 @@ class Linear {
  public:
   Linear(const ParamScope& scope, int64_t in, int64_t out, const LinearOptions& options = {});
 
-  // x: [..., in] -> [..., out], in x's type.
-  // x: [..., in] -> [..., out], or a part of the outputs.
+  // x: [..., in] -> [..., out], or [..., out / outputs.count] for a part, in x's type.
   Tensor operator()(const Tensor& x, const EqualPart& outputs = {}) const;
 
  private:

@@ -109,6 +109,8 @@ class ParamTable {
   void Set(size_t index, const Tensor& value) { values_[index] = value; }
   // On the device, which takes a transfer for what IsOnHost() says.
   Tensor value(size_t index) const;
+  // Where it lies.
+  const Tensor& bound(size_t index) const { return values_.at(index); }
 
   // From now on, frozen tables are values in the host's memory.
   void set_tables_on_host(bool on_host) { tables_on_host_ = on_host; }
@@ -168,7 +170,8 @@ class ParamPolicy {
                                                         int64_t out) const;
 
   // Whether a module's own parameters are trained as a whole, in f32 from the checkpoint's values.
-  // `module`: the path as in specs.
+  // `module`: the path as in specs. Asked of every module with parameters, so a policy may note
+  // what there is.
   virtual bool Trains(std::string_view module) const;
 
   void set_packing(PackingRule rule) { packing_ = std::move(rule); }

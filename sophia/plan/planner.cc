@@ -44,8 +44,8 @@ class Planner {
   }
 
   std::vector<train::MemoryPolicy> policies() const {
-    const int64_t length = request_.find_length ? sizes().max_positions : options_.max_length;
-    return train::PoliciesToTry(sizes().layers, length, is_tpu());
+    const int64_t length = request_.find_length ? positions() : options_.max_length;
+    return train::PoliciesToTry(sizes(), length, is_tpu());
   }
 
   // Of the policies that fit, the first.
@@ -84,6 +84,11 @@ class Planner {
 
  private:
   const models::ModelSizes& sizes() const { return model_->model->sizes(); }
+  // That the model and its teacher know.
+  int64_t positions() const {
+    const int64_t own = sizes().max_positions;
+    return teacher_ ? std::min(own, teacher_->plan().model->sizes().max_positions) : own;
+  }
 
   // What a plan that does not fit needs of what is short.
   static std::string Want(const Plan& plan) {
@@ -111,8 +116,8 @@ class Planner {
     const std::vector<train::MemoryPolicy> all = policies();
     options_.policy = all.back();
     Plan longest = Longest(false);
-    if (!request_.host_limit || longest.shape.seq == RangeOf(sizes().max_positions).longest())
-      return longest;
+    const bool is_whole = longest.shape.seq == RangeOf(positions()).longest();
+    if (!request_.host_limit || (longest.fits && is_whole)) return longest;
     const auto kept = std::ranges::find_if(all.rbegin(), all.rend(), [](const auto& policy) {
       return !policy.activations.offloads_inputs;
     });
@@ -142,16 +147,17 @@ class Planner {
       options_.policy = train::MemoryPolicy::FromText(longest.policy);
       plan = Longest(true);
     }
-    plan.reason = "takes the least memory";
+    plan.reason = plan.policy == policies().back().ToString() ? "takes the least memory"
+                                                              : "the host is too short for others";
     return plan;
   }
 
   Plan Make(const train::MemoryPolicy& policy, bool confirm) {
     options_.policy = policy;
     if (request_.find_length) return Longest(confirm);
-    const int64_t positions = sizes().max_positions;
-    if (options_.max_length > positions) {
-      Fail("max_length", "expected at most the model's {} positions, got {}", positions,
+    if (options_.max_length > positions()) {
+      Fail("max_length", "expected at most the {}'s {} positions, got {}",
+           positions() < sizes().max_positions ? "teacher" : "model", positions(),
            options_.max_length);
     }
     return At(options_.max_length, confirm);
@@ -199,7 +205,9 @@ class Planner {
   // The compiler's, or that of the weights on their way and of what the run keeps there.
   int64_t HostNeed(const Measurement& measured, int64_t saved) const {
     const int64_t offloaded = std::max(measured.offloaded, saved);
-    return std::max(measured.compiler_bytes, offloaded + LargestParameter(*model_));
+    int64_t largest = LargestParameter(*model_);
+    if (teacher_) largest = std::max(largest, LargestParameter(teacher_->plan()));
+    return std::max(measured.compiler_bytes, offloaded + largest);
   }
 
   // Near the limit the compiler trades time for memory, and at the real limit the early check would
@@ -251,7 +259,7 @@ class Planner {
 
   Plan Longest(bool confirm) {
     const auto need = [&](int64_t length) { return NeedAt(length); };
-    const SearchRange range = RangeOf(sizes().max_positions);
+    const SearchRange range = RangeOf(positions());
     int64_t limit = limit_;
     for (int tries = 1;; ++tries) {
       const std::optional<int64_t> longest = LongestThatFits(need, limit, range);

@@ -59,7 +59,8 @@ class Evaluator {
   // After Compile(). `parameters` in the order of the plan's specs; they are only read.
   EvaluationResult Run(std::span<pjrt::Buffer* const> parameters) const;
 
-  // Of at most `most` trained tokens of the first sequences; compiled at each call.
+  // Of at most `most` trained tokens of the first batch, spread over them; compiled at each call.
+  // `parameters` as for Run().
   HiddenStates FirstStates(int64_t most, std::span<pjrt::Buffer* const> parameters,
                            const CompileCache* cache) const;
 

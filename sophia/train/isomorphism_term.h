@@ -8,7 +8,7 @@ namespace sophia::train {
 
 // What a step adds to its loss, or puts in its place: weight times the mean over layers of
 // 1 - cka + distance_loss (nn::MeasureIsomorphism) between the model's hidden states and those of
-// the same model with a teacher's adapter, on the same tokens.
+// a Teacher, on the same tokens.
 struct IsomorphismTerm {
   double weight = 1;
   double language_weight = 0;  // of the usual loss; 0: none

@@ -117,15 +117,17 @@ std::string MemoryPolicy::ToString() const {
   return text;
 }
 
-std::vector<MemoryPolicy> PoliciesToTry(int64_t layers, int64_t length, bool has_host) {
+std::vector<MemoryPolicy> PoliciesToTry(const models::ModelSizes& sizes, int64_t length,
+                                        bool has_host) {
   std::vector<MemoryPolicy> policies;
   for (const char* text : {"products", "layers", "layers,tile=2048", "layers,every=4,tile=2048",
                            "layers,offload,prefetch,tile=2048", "layers,offload,tile=2048",
                            "layers,offload,tile=512", "layers,offload,tile=512,kv_heads=1"}) {
     MemoryPolicy policy = MemoryPolicy::FromText(text);
     nn::ActivationPolicy& keep = policy.activations;
-    if (layers % keep.layers_per_input != 0 || (keep.offloads_inputs && !has_host)) continue;
-    if (keep.tile >= length) keep.tile = 0;  // one tile
+    if (sizes.layers % keep.layers_per_input != 0 || (keep.offloads_inputs && !has_host)) continue;
+    if (keep.tile >= length) keep.tile = 0;                  // one tile
+    if (keep.kv_heads >= sizes.kv_heads) keep.kv_heads = 0;  // one group
     const auto is_same = [&](const MemoryPolicy& other) {
       return other.ToString() == policy.ToString();
     };

@@ -4,6 +4,7 @@
 #include <string_view>
 #include <vector>
 
+#include "sophia/models/causal_lm.h"
 #include "sophia/nn/activation_policy.h"
 
 namespace sophia::train {
@@ -27,9 +28,10 @@ struct MemoryPolicy {
   std::string ToString() const;
 };
 
-// Policies to try one after another for sequences of `length` tokens in a stack of `layers`: each
-// computes or moves more than the one before it and keeps less. A host beside the device can hold
-// activations.
-std::vector<MemoryPolicy> PoliciesToTry(int64_t layers, int64_t length, bool has_host);
+// Policies to try one after another for sequences of `length` tokens in such a model: each
+// computes or moves more than the one before it and keeps less between the passes. A host beside
+// the device can hold activations.
+std::vector<MemoryPolicy> PoliciesToTry(const models::ModelSizes& sizes, int64_t length,
+                                        bool has_host);
 
 }  // namespace sophia::train

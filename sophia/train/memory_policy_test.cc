@@ -37,9 +37,10 @@ TEST(MemoryPolicyTest, TextsComeBack) {
 }
 
 TEST(MemoryPolicyTest, TriesWhatTheLayersAndTheDeviceAllow) {
-  const auto texts = [](int64_t layers, int64_t length, bool has_host) {
+  const auto texts = [](int64_t layers, int64_t length, bool has_host, int64_t kv_heads = 2) {
     std::vector<std::string> result;
-    for (const MemoryPolicy& policy : PoliciesToTry(layers, length, has_host)) {
+    const models::ModelSizes sizes{.layers = layers, .kv_heads = kv_heads};
+    for (const MemoryPolicy& policy : PoliciesToTry(sizes, length, has_host)) {
       result.push_back(policy.ToString());
     }
     return result;
@@ -48,6 +49,8 @@ TEST(MemoryPolicyTest, TriesWhatTheLayersAndTheDeviceAllow) {
               ElementsAre("products", "layers", "layers,tile=2048", "layers,every=4,tile=2048",
                           "layers,offload,prefetch,tile=2048", "layers,offload,tile=2048",
                           "layers,offload,tile=512", "layers,offload,tile=512,kv_heads=1"));
+  EXPECT_THAT(texts(8, 512, true, 1), ElementsAre("products", "layers", "layers,every=4",
+                                                  "layers,offload,prefetch", "layers,offload"));
   EXPECT_THAT(texts(30, 4096, false), ElementsAre("products", "layers", "layers,tile=2048"));
   EXPECT_THAT(texts(8, 2048, true),
               ElementsAre("products", "layers", "layers,every=4", "layers,offload,prefetch",

@@ -103,7 +103,7 @@ void TrainingRun::Compile() {
 void TrainingRun::ChoosePolicy() {
   const bool has_host = environment_.client->platform_name() != "cpu";
   const models::ModelSizes& sizes = plan_->model->sizes();
-  for (const MemoryPolicy& policy : PoliciesToTry(sizes.layers, data_.shape.seq, has_host)) {
+  for (const MemoryPolicy& policy : PoliciesToTry(sizes, data_.shape.seq, has_host)) {
     options_.policy = policy;
     try {
       if (CompileWith(policy)) return;

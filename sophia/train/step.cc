@@ -13,22 +13,28 @@ namespace {
 // it returns.
 int64_t BindTeacher(Graph& graph, const models::ModelPlan& student, const Teacher& teacher) {
   const models::ModelPlan& plan = teacher.plan();
+  const nn::ActivationPolicy& activations = student.policy->activations();
+  plan.table->set_tables_on_host(activations.offloads_tables);
   std::vector<Tensor> values;
   int64_t bytes = 0;
   for (size_t i = 0; i < plan.specs().size(); ++i) {
     const nn::ParamSpec& spec = plan.specs()[i];
     if (const std::optional<size_t> shared = teacher.shared()[i]) {
-      values.push_back(student.table->value(*shared));
-    } else {
-      values.push_back(graph.AddInput(spec.shape(), {.name = "teacher/" + spec.name(),
-                                                     .sharding = graph.Replicated(spec.shape())}));
-      bytes += spec.shape().bytes();
+      values.push_back(student.table->bound(*shared));
+      continue;
     }
+    InputOptions options{.name = "teacher/" + spec.name(),
+                         .sharding = graph.Replicated(spec.shape())};
+    if (plan.table->IsOnHost(spec)) options.memory_kind = std::string(models::kHostMemory);
+    values.push_back(graph.AddInput(spec.shape(), std::move(options)));
+    if (!plan.table->IsOnHost(spec)) bytes += spec.shape().bytes();
   }
   plan.table->Bind(values);
   plan.policy->set_kernels(student.policy->kernels());
-  // Nothing is kept of its pass.
-  plan.policy->set_activations({.tile = student.policy->activations().tile});
+  // A forward pass keeps nothing, so what is left is how much is computed at a time.
+  const int64_t heads = activations.kv_heads;
+  const bool divides = heads > 0 && plan.model->sizes().kv_heads % heads == 0;
+  plan.policy->set_activations({.tile = activations.tile, .kv_heads = divides ? heads : 0});
   return bytes;
 }
 

@@ -16,7 +16,8 @@ namespace sophia::train {
 // run's base model, that with an adapter, or another model of the same vocabulary.
 class Teacher {
  public:
-  // `files` and `student` are the run's. Weights are not needed yet. Throws Error where
+  // `files` and `student` are the run's. Another model is kept as its files store it, whatever
+  // options.quant says. Weights are not needed yet. Throws Error where
   // options.isomorphism names nothing that can teach it.
   Teacher(const TrainOptions& options, const models::ModelFiles& files,
           const models::ModelPlan& student);

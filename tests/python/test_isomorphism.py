@@ -133,6 +133,31 @@ def test_a_teacher_of_another_depth(tmp_path):
     assert found["cka"][0] == pytest.approx(1, abs=1e-5) and found["cka"][1] < 0.99
 
 
+def test_a_teacher_of_fewer_positions(tmp_path):
+    """Limits runs, plans and comparisons."""
+    model = shallower(tmp_path / "model")
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps({**config, "max_position_embeddings": 16}))
+    objective = {"objective": "isomorphism", "teacher": model}
+    line = complaint(1, *training(tmp_path / "out", **objective))
+    assert "expected rows of at most the teacher's 16 positions, got 2" in line
+    plan = ("plan", "--model", GQA, "--no-confirm", "--objective", "isomorphism", "--teacher", model)
+    assert "expected at most the teacher's 16 positions, got 64" in complaint(1, *plan, "--max-length", 64)
+    assert json.loads(output(*plan, "--max-length", "auto", "--json"))["seq"] == 16
+    output(*training(tmp_path / "out", **objective, **{"max-length": 16}))
+    common = ("--model", GQA, "--data", ROWS, "--dtype", "f32", "--json")
+    shorter = json.loads(output("compare", model, *common))
+    assert shorter["tokens"] < json.loads(output("eval", *common))["tokens"]
+    assert (shorter["b"]["adapter"], shorter["b"]["model"]) == (None, str(model))
+
+
+@pytest.mark.parametrize("teacher", ["random", FIXTURES / "llama" / "mha"])
+def test_tables_on_the_host_beside_a_teacher(tmp_path, teacher):
+    got, want = (train(tmp_path / policy, teacher=teacher, policy=policy) for policy in (
+        "layers,offload_tables,kv_heads=1,tile=8", "layers"))
+    assert [row["loss"] for row in got] == pytest.approx([row["loss"] for row in want], rel=1e-4)
+
+
 def test_a_teacher_reads_the_same_tokens(tmp_path):
     model = shallower(tmp_path / "model")
     config = json.loads((model / "config.json").read_text())

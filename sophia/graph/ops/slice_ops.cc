@@ -198,11 +198,6 @@ Tensor DynamicUpdateSlice(const Tensor& x, const Tensor& update, const std::vect
   return Apply(kDynamicUpdateSlice, std::move(inputs), {}, loc);
 }
 
-namespace ops {
-
-std::vector<const OpDef*> SliceOps() { return {&kSlice, &kDynamicSlice, &kDynamicUpdateSlice}; }
-
-}  // namespace ops
 Tensor TakePart(const Tensor& x, int64_t axis, const EqualPart& part, Loc loc) {
   if (part.count == 1) return x;
   const size_t at = static_cast<size_t>(axis < 0 ? axis + x.rank() : axis);
@@ -213,5 +208,11 @@ Tensor TakePart(const Tensor& x, int64_t axis, const EqualPart& part, Loc loc) {
   starts[at] = part.index * static_cast<double>(sizes[at]);
   return DynamicSlice(x, starts, sizes, loc);
 }
+
+namespace ops {
+
+std::vector<const OpDef*> SliceOps() { return {&kSlice, &kDynamicSlice, &kDynamicUpdateSlice}; }
+
+}  // namespace ops
 
 }  // namespace sophia

@@ -26,7 +26,8 @@ struct EqualPart {
   Tensor index = {};  // integer scalar
   int64_t count = 1;
 };
-// That part of x along `axis`, of a multiple of `count`; x itself where there is one part.
+// That part of x along `axis`, a dimension that `count` divides (else an InternalError); x itself
+// where there is one part.
 Tensor TakePart(const Tensor& x, int64_t axis, const EqualPart& part, Loc loc = Loc::current());
 
 }  // namespace sophia
