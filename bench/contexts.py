@@ -26,7 +26,8 @@ LESS_STATE = (*NF4, "--optim", "adamw_8bit")
 # model, topology, tokens, policy, more options, contexts of peers
 ROWS = [
     (LLAMA_8B, "v5e:1x1", 131072, LONG, NF4,
-     "MaxText NF4 19,456; JAX int8 13,312, NF4 19,456, NF4 with offload 107,520; Unsloth (CUDA) 39,543"),
+     "MaxText NF4 19,456, int8 12,288; JAX int8 13,312, NF4 19,456, NF4 with offload 107,520; "
+     "on CUDA Unsloth 39,543, HF with FlashAttention-2 about 2,500"),
     (LLAMA_8B, "v5e:1x1", 163840, LONG, NF4, ""),
     (LLAMA_8B, "v6e:1x1", 262144, LONG, NF4, ""),
     (LLAMA_8B, "v6e:1x1", 393216, LONG, NF4, ""),
@@ -39,6 +40,8 @@ ROWS = [
     (LLAMA_8B, "v5e:1x1", 2048, SHORT, LESS_STATE, ""),
     (LLAMA_8B, "v5e:1x1", 2048, SHORT, (*LESS_STATE[2:], "--quant", f"nf4,{INT8_TABLES}"), ""),
 ]
+
+HOST_GB = {"v5e:1x1": 47}  # a Colab host
 
 PEER_CHIP = "v5e:1x1"
 PEER_VARIANTS = {
@@ -79,6 +82,7 @@ def plan(args, row, scratch):
     command = [
         str(args.sophia), "plan", "--model", str(model_for(name, tokens, scratch)), "--topology", topology,
         *more, "--lora-r", "32", "--batch-size", "1", "--max-length", str(tokens), "--policy", policy, "--json",
+        *(("--host-memory", str(HOST_GB[topology])) if topology in HOST_GB else ()),
     ]
     print(f"$ {shlex.join(command)}", flush=True)
     result = subprocess.run(command, stdout=subprocess.PIPE, check=False)

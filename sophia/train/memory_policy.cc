@@ -120,9 +120,10 @@ std::string MemoryPolicy::ToString() const {
 std::vector<MemoryPolicy> PoliciesToTry(const models::ModelSizes& sizes, int64_t length,
                                         bool has_host) {
   std::vector<MemoryPolicy> policies;
-  for (const char* text : {"products", "layers", "layers,tile=2048", "layers,every=4,tile=2048",
-                           "layers,offload,prefetch,tile=2048", "layers,offload,tile=2048",
-                           "layers,offload,tile=512", "layers,offload,tile=512,kv_heads=1"}) {
+  for (const char* text :
+       {"products", "layers", "layers,tile=2048", "layers,offload,prefetch,tile=2048",
+        "layers,offload,tile=2048", "layers,offload,tile=512", "layers,every=4,tile=2048",
+        "layers,offload,tile=512,kv_heads=1"}) {
     MemoryPolicy policy = MemoryPolicy::FromText(text);
     nn::ActivationPolicy& keep = policy.activations;
     if (sizes.layers % keep.layers_per_input != 0 || (keep.offloads_inputs && !has_host)) continue;

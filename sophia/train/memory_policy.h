@@ -29,8 +29,8 @@ struct MemoryPolicy {
 };
 
 // Policies to try one after another for sequences of `length` tokens in such a model: each
-// computes or moves more than the one before it and keeps less between the passes. A host beside
-// the device can hold activations.
+// takes longer than the one before it, and the last takes the least of the device's memory. A host
+// beside the device can hold activations.
 std::vector<MemoryPolicy> PoliciesToTry(const models::ModelSizes& sizes, int64_t length,
                                         bool has_host);
 

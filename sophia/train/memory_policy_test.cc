@@ -45,16 +45,17 @@ TEST(MemoryPolicyTest, TriesWhatTheLayersAndTheDeviceAllow) {
     }
     return result;
   };
-  EXPECT_THAT(texts(8, 4096, true),
-              ElementsAre("products", "layers", "layers,tile=2048", "layers,every=4,tile=2048",
-                          "layers,offload,prefetch,tile=2048", "layers,offload,tile=2048",
-                          "layers,offload,tile=512", "layers,offload,tile=512,kv_heads=1"));
-  EXPECT_THAT(texts(8, 512, true, 1), ElementsAre("products", "layers", "layers,every=4",
-                                                  "layers,offload,prefetch", "layers,offload"));
+  EXPECT_THAT(
+      texts(8, 4096, true),
+      ElementsAre("products", "layers", "layers,tile=2048", "layers,offload,prefetch,tile=2048",
+                  "layers,offload,tile=2048", "layers,offload,tile=512", "layers,every=4,tile=2048",
+                  "layers,offload,tile=512,kv_heads=1"));
+  EXPECT_THAT(texts(8, 512, true, 1), ElementsAre("products", "layers", "layers,offload,prefetch",
+                                                  "layers,offload", "layers,every=4"));
   EXPECT_THAT(texts(30, 4096, false), ElementsAre("products", "layers", "layers,tile=2048"));
   EXPECT_THAT(texts(8, 2048, true),
-              ElementsAre("products", "layers", "layers,every=4", "layers,offload,prefetch",
-                          "layers,offload", "layers,offload,tile=512",
+              ElementsAre("products", "layers", "layers,offload,prefetch", "layers,offload",
+                          "layers,offload,tile=512", "layers,every=4",
                           "layers,offload,tile=512,kv_heads=1"));
 }
 
