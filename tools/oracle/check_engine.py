@@ -37,6 +37,7 @@ NEW = {
     "pissa": ("llama/gqa", ["--lora-r", 4, "--init-lora-weights", "pissa"]),
     "patterns": ("llama/gqa", ["--lora-rank-pattern", r"[kv]_proj=3,layers\.(0|[2-9])\.mlp\..*=9",
                                "--lora-alpha-pattern", "1.self_attn.k_proj=7", "--loraplus-lr-ratio", 4]),
+    "modules_to_save": ("llama/tied", ["--lora-r", 2, "--lora-modules-to-save", "embed_tokens,norm"]),
     "regex": ("llama/attention_bias", ["--lora-r", 3, "--lora-dropout", 0.1,
                                        "--target-modules", r".*\.1\..*_proj"]),
 }
@@ -53,7 +54,7 @@ REFUSED = {
     "init_lora_weights": {**QV, "init_lora_weights": "pissa"},
     "layers_to_transform": {**QV, "layers_to_transform": [1]},
     "exclude_modules": {**QV, "exclude_modules": ["v_proj"]},
-    "modules_to_save": {**QV, "modules_to_save": ["norm"]},
+    "trainable_token_indices": {**QV, "trainable_token_indices": [1]},
     "bias": {**QV, "bias": "all"},
     "lora_bias": {**QV, "lora_bias": True},
     "target_modules": {**QV, "target_modules": ["q_proj", "lm_head"]},
@@ -122,7 +123,7 @@ def check_new(engine, case):
 def check_saved(engine, case):
     name, options = case
     sft.make_adapter(name, options).save_pretrained(engine.adapter)
-    return engine.compare(sft.BASE)
+    return engine.compare(sft.BASES.get(name, sft.BASE))
 
 
 def check_refused(engine, case):
@@ -138,7 +139,7 @@ def check_merged(engine, case):
     name, options = case
     model = sft.make_adapter(name, options)
     model.save_pretrained(engine.adapter)
-    base = common.FIXTURES / sft.BASE
+    base = common.FIXTURES / sft.BASES.get(name, sft.BASE)
     ids = load_file(base / "ids.safetensors")["ids"]
     expected = common.logits_of(model, ids)
     merged, gguf = engine.adapter.parent / "merged", engine.adapter.parent / "merged.gguf"
@@ -165,7 +166,7 @@ def cases():
         yield check_saved, name, (name, options)
     for key, options in REFUSED.items():
         yield check_refused, key, (key, options)
-    for name in ("all_linear", "rslora", "patterns", "dora"):
+    for name in ("all_linear", "rslora", "patterns", "dora", "saved", "saved_embedding", "saved_head"):
         yield check_merged, name, (name, SAVED[name])
 
 
