@@ -14,7 +14,7 @@ import shlex
 import subprocess
 import tempfile
 
-from run import PEERS, ROOT
+from run import PEERS, ROOT, write_report
 
 LLAMA_8B, LLAMA_1B = "llama-3.1-8b", "llama-3.2-1b"
 LONG = "layers,offload,tile=2048"
@@ -130,7 +130,7 @@ def compare_peers(args, variants, plans, scratch):
         print(peer_line(one, plans[our_row(one["tokens"])], longest[2] if confirmed(plans[longest]) else None,
                         max(other["tokens"] for other in measured if other["variant"] == one["variant"])))
     ours = [{"row": row, "plan": planned} for row, planned in plans.items()]
-    write(args.peers_out, {"peers": measured, "ours": ours})
+    write_report(args.peers_out, {"peers": measured, "ours": ours})
 
 
 def our_row(tokens):
@@ -144,11 +144,6 @@ def peer_line(one, ours, our_longest, longest):
     contexts = f"{our_longest:,} | {our_longest / longest:.1f}" if our_longest and one["tokens"] == longest else " | "
     return (f"| {name} | {one['tokens']:,} | {one['bytes'] / 1e9:.2f}e9 | {peak / 1e9:.2f}e9 | "
             f"{peak / one['bytes']:.2f} | {contexts} |")
-
-
-def write(path, value):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(value, indent=1))
 
 
 def print_rows(rows, plans):
@@ -165,7 +160,7 @@ def main():
         plans = []
         for row in rows:
             plans.append(plan(args, row, scratch))
-            write(args.out, [{"row": row, "plan": one} for row, one in zip(rows, plans, strict=False)])
+            write_report(args.out, [{"row": row, "plan": one} for row, one in zip(rows, plans, strict=False)])
         if rows:
             print_rows(rows, plans)
         if args.peers is not None:

@@ -6,8 +6,6 @@ browser's requests come as the page makes them. Prints for each the median over 
 run's of the same round, and of a second plain run for the spread, and writes build/bench_overhead.json.
 """
 
-import argparse
-import json
 import pathlib
 import re
 import shlex
@@ -17,9 +15,10 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.parse
 import urllib.request
 
-from run import ROOT, write_rows
+from run import flags_for, write_report, write_rows
 
 BATCH, SEQ = 2, 64
 POLL_SECONDS = 2  # as the page asks
@@ -32,18 +31,14 @@ VARIANTS = {
 
 
 def parse_flags():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sophia", type=pathlib.Path, default=ROOT / "build" / "sophia")
-    parser.add_argument("--model", type=pathlib.Path,
-                        default=ROOT / ".deps" / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf")
+    parser = flags_for(__doc__, "bench_overhead.json")
     parser.add_argument("--steps", type=int, default=150)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--out", type=pathlib.Path, default=ROOT / "build" / "bench_overhead.json")
     return parser.parse_args()
 
 
 def ask_as_a_browser(page_url, ended):
-    url = page_url.replace("/?", "/body?")
+    url = urllib.parse.urlsplit(page_url)._replace(path="/body").geturl()
     while not ended.is_set():
         with urllib.request.urlopen(url, timeout=10) as page:
             page.read()
@@ -53,8 +48,9 @@ def ask_as_a_browser(page_url, ended):
 def run_variant(args, rows, name):
     """Seconds of the run's steps and of what it waits for after them."""
     with tempfile.TemporaryDirectory() as out:
-        command = [str(args.sophia), "train", "--model", str(args.model), "--data", str(rows), "--out", out, "--dtype", "bf16",
-                   "--max-steps", str(args.steps), "--per-device-train-batch-size", str(BATCH), *VARIANTS[name]]
+        command = [str(args.sophia), "train", "--model", str(args.model), "--data", str(rows), "--out", out,
+                   "--dtype", "bf16", "--max-steps", str(args.steps), "--per-device-train-batch-size", str(BATCH),
+                   *VARIANTS[name]]
         print(f"$ {shlex.join(command)}", flush=True)
         ended, said = threading.Event(), ""
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, bufsize=1) as run:
@@ -87,11 +83,11 @@ def main():
         for _ in range(args.rounds):
             rounds.append({name: run_variant(args, rows, name) for name in VARIANTS})
     ratios = {name: [one[name] / one["plain"] for one in rounds] for name in VARIANTS if name != "plain"}
-    print(f"\n{args.steps} steps of {BATCH}x{SEQ} tokens, {args.rounds} rounds\n| | to the plain run, median | least | most |\n|---|---|---|---|")
+    print(f"\n{args.steps} steps of {BATCH}x{SEQ} tokens, {args.rounds} rounds\n"
+          "| | to the plain run, median | least | most |\n|---|---|---|---|")
     for name, values in ratios.items():
         print(f"| {name} | {statistics.median(values):.3f} | {min(values):.3f} | {max(values):.3f} |")
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps({"rounds": rounds, "ratios": ratios}, indent=2) + "\n")
+    write_report(args.out, {"rounds": rounds, "ratios": ratios})
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ the same rows on the CPU; useful tokens are those of the rows, without padding. 
 writes it to build/bench_packing.json.
 """
 
-import argparse
 import json
 import pathlib
 import random
@@ -15,20 +14,16 @@ import shlex
 import sys
 import tempfile
 
-from run import ROOT, VOCAB, run_process
+from run import VOCAB, flags_for, run_process, write_report
 
 MEDIAN, SPREAD, LONGEST = 96, 0.8, 512
 
 
 def parse_flags():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sophia", type=pathlib.Path, default=ROOT / "build" / "sophia")
-    parser.add_argument("--model", type=pathlib.Path,
-                        default=ROOT / ".deps" / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf")
+    parser = flags_for(__doc__, "bench_packing.json")
     parser.add_argument("--rows", type=int, default=64)
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--dtype", default="bf16")
-    parser.add_argument("--out", type=pathlib.Path, default=ROOT / "build" / "bench_packing.json")
     return parser.parse_args()
 
 
@@ -73,8 +68,7 @@ def main():
     report["ratio"] = (report["packing"]["tokens_per_second"]
                        / report["no-packing"]["tokens_per_second"])
     print(f"packing: {report['ratio']:.2f} times the useful tokens a second")
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(report, indent=2) + "\n")
+    write_report(args.out, report)
 
 
 if __name__ == "__main__":

@@ -6,25 +6,19 @@ base model's weights are widened to bf16, or quantised to NF4 from there. Both a
 split with the weights that they were trained on. Fails when NF4 ends more than three points below.
 """
 
-import argparse
-import json
 import pathlib
 import re
 import shlex
 import tempfile
 
-from run import ROOT, run_process
+from run import ROOT, flags_for, run_process, write_report
 
 DEMO = ROOT / "examples" / "demo"
 POINTS = 3
 
 
 def parse_flags():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--sophia", type=pathlib.Path, default=ROOT / "build" / "sophia")
-    parser.add_argument("--model", type=pathlib.Path,
-                        default=ROOT / ".deps" / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf")
-    parser.add_argument("--out", type=pathlib.Path, default=ROOT / "build" / "bench_quality.json")
+    parser = flags_for(__doc__, "bench_quality.json")
     return parser.parse_args()
 
 
@@ -51,7 +45,7 @@ def main():
     result = {quant: exact_match(args, quant) for quant in ("none", "nf4")}
     below = result["none"] - result["nf4"]
     print(f"exact match: bf16 {result['none']:.1f} %, NF4 {result['nf4']:.1f} %, {below:+.1f} points below")
-    args.out.write_text(json.dumps(result | {"points_below": below}) + "\n")
+    write_report(args.out, result | {"points_below": below})
     if below > POINTS:
         raise SystemExit(f"expected NF4 within {POINTS} points of bf16, got {below:.1f} below")
 

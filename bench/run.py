@@ -41,13 +41,25 @@ class Workload:
     warmup: int
 
 
-def parse_flags():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def flags_for(description, report):
+    """A parser with what every benchmark of the program on SmolLM2 takes; `report`: a file's name below build/."""
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
     parser.add_argument("--sophia", type=pathlib.Path, default=ROOT / "build" / "sophia")
-    parser.add_argument("--trace-bench", type=pathlib.Path,
-                        default=ROOT / "build" / "bench" / "trace_bench")
     parser.add_argument("--model", type=pathlib.Path,
                         default=ROOT / ".deps" / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf")
+    parser.add_argument("--out", type=pathlib.Path, default=ROOT / "build" / report)
+    return parser
+
+
+def write_report(path, report):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(report, indent=2) + "\n")
+
+
+def parse_flags():
+    parser = flags_for(__doc__, "bench.json")
+    parser.add_argument("--trace-bench", type=pathlib.Path,
+                        default=ROOT / "build" / "bench" / "trace_bench")
     parser.add_argument("--peer-python", type=pathlib.Path,
                         default=ROOT / ".deps" / "venv-oracle" / "bin" / "python")
     parser.add_argument("--programs", nargs="+", choices=PROGRAMS, default=list(PROGRAMS))
@@ -58,7 +70,6 @@ def parse_flags():
     parser.add_argument("--steps", type=int, default=6, help="timed steps a round")
     parser.add_argument("--warmup", type=int, default=2, help="steps before the timed ones")
     parser.add_argument("--cores", type=int, default=0, help="0: all that this process may use")
-    parser.add_argument("--out", type=pathlib.Path, default=ROOT / "build" / "bench.json")
     return parser.parse_args()
 
 
@@ -202,8 +213,7 @@ def main():
     report["ratios"] = ratios_of(report["records"], shapes, report["trace"])
     print_table(report["records"])
     print_ratios(report["ratios"])
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(report, indent=2) + "\n")
+    write_report(args.out, report)
     print(f"\nwritten to {args.out}")
 
 
