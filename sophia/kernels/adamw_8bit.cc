@@ -65,8 +65,7 @@ T InverseOf(const T& absmax) {
 // element of a block.
 Tensor BlockMax(const Tensor& rows) {
   const int64_t blocks = CeilDiv(rows.dim(0), kMomentBlock);
-  const int64_t missing = blocks * kMomentBlock - rows.dim(0);
-  const Tensor full = Pad(Abs(rows), Scalar(DType::kF32, 0), {0, 0}, {missing, 0}, {0, 0});
+  const Tensor full = PadEnd(Abs(rows), 0, blocks * kMomentBlock);
   return ReduceMax(Reshape(full, {blocks, kMomentBlock, rows.dim(1)}), {1}, {.keep_dims = true});
 }
 Tensor OverBlocks(const Tensor& of_blocks, int64_t rows) {

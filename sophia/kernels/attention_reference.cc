@@ -131,15 +131,6 @@ std::vector<Tensor> Backward(const Block& b, const Saved& saved, const Tensor& g
           MixBack(b, Convert(weights, b.dtype), grad, sums)};
 }
 
-// `count` zeros behind the elements of dimension 1.
-Tensor FillBehind(const Tensor& x, int64_t count) {
-  if (count == 0) return x;
-  const Dims none(static_cast<size_t>(x.rank()), 0);
-  Dims high = none;
-  high[1] = count;
-  return Pad(x, Scalar(x.dtype(), 0), none, high, none);
-}
-
 // All queries as blocks of equal size, the last filled up with zeros: their gradient is zero, so
 // that they add nothing to those of keys and values.
 struct Blocking {
@@ -147,13 +138,12 @@ struct Blocking {
   int64_t size;  // queries a block
 
   int64_t count() const { return CeilDiv(whole.queries, size); }
-  int64_t filling() const { return count() * size - whole.queries; }
   // [B, Sq, ...] -> [blocks, B, size, ...] and back.
   Tensor Split(const Tensor& x) const {
     Dims dims = x.dims();
     dims[1] = size;
     dims.insert(dims.begin() + 1, count());
-    return Swap(Reshape(FillBehind(x, filling()), dims), 0);
+    return Swap(Reshape(PadEnd(x, 1, count() * size), dims), 0);
   }
   Tensor Join(const Tensor& x) const {
     Dims dims = x.dims();
@@ -301,8 +291,7 @@ std::vector<Tensor> BackwardInParts(const std::vector<Part>& parts, int64_t max_
         BackwardInBlocks(BlockingOf(part.block, max_scores), own, part.Queries(grad), sums);
     grad_q.push_back(grads[0]);
     for (size_t i = 0; i < 2; ++i) {
-      const int64_t behind = saved.k.dim(1) - part.block.keys;
-      const Tensor all = FillBehind(grads[i + 1], behind);
+      const Tensor all = PadEnd(grads[i + 1], 1, saved.k.dim(1));
       totals[i] = totals[i].defined() ? totals[i] + all : all;
     }
   }

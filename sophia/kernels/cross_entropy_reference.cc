@@ -24,13 +24,10 @@ struct ChunkLoss {
 
 // Rows of zeros, or of `value`, behind those of x: [N, …] -> [chunks, step, …].
 Tensor InChunks(const Tensor& x, int64_t chunks, int64_t step, double value = 0) {
-  const Dims none(x.dims().size(), 0);
-  Dims high = none;
-  high[0] = chunks * step - x.dim(0);
   Dims dims = x.dims();
   dims[0] = step;
   dims.insert(dims.begin(), chunks);
-  return Reshape(Pad(x, Scalar(x.dtype(), value), none, high, none), dims);
+  return Reshape(PadEnd(x, 0, chunks * step, value), dims);
 }
 
 // head: [V, D] of hidden's type; scale: f32 [1, V] or undefined.

@@ -23,14 +23,6 @@ using pallas::Val;
 // Whether a head is a whole number of lanes, so that a block is a head's columns.
 bool HeadsAreColumns(const Problem& p) { return p.head_dim % kLanes == 0; }
 
-// Zeros behind x along `axis` until it has `size` there.
-Tensor PadTo(const Tensor& x, int64_t axis, int64_t size) {
-  const Dims zeros(x.dims().size(), 0);
-  Dims high = zeros;
-  high[static_cast<size_t>(axis)] = size - x.dim(axis);
-  return high == zeros ? x : Pad(x, Scalar(x.dtype(), 0), zeros, high, zeros);
-}
-
 // The smallest and the largest segment of each block of `size` rows: [B, blocks].
 struct Extremes {
   Tensor min, max;
@@ -126,9 +118,9 @@ Shape Problem::ArrayOf(int64_t heads) const {
 
 Tensor Problem::ToKernel(const Tensor& x) const {
   if (HeadsAreColumns(*this)) {
-    return PadTo(Reshape(x, {batch, length, x.dim(2) * head_dim}), 1, padded);
+    return PadEnd(Reshape(x, {batch, length, x.dim(2) * head_dim}), 1, padded);
   }
-  return PadTo(Transpose(x, {0, 2, 1, 3}), 2, padded);
+  return PadEnd(Transpose(x, {0, 2, 1, 3}), 2, padded);
 }
 
 Tensor Problem::FromKernel(const Tensor& x, int64_t heads) const {
@@ -138,12 +130,12 @@ Tensor Problem::FromKernel(const Tensor& x, int64_t heads) const {
   return Transpose(SliceAxis(x, 2, 0, length), {0, 2, 1, 3});
 }
 
-Tensor Problem::PadRows(const Tensor& x) const { return PadTo(x, 3, padded); }
+Tensor Problem::PadRows(const Tensor& x) const { return PadEnd(x, 3, padded); }
 
 Tensor Problem::CutRows(const Tensor& x) const { return SliceAxis(x, 3, 0, length); }
 
 Tensor Problem::SegmentRows() const {
-  return PadTo(Reshape(mask.segments, {batch, 1, length}), 2, padded);
+  return PadEnd(Reshape(mask.segments, {batch, 1, length}), 2, padded);
 }
 
 pallas::CostEstimate Problem::Cost(int64_t products, int64_t staying_heads, int64_t passing_arrays,

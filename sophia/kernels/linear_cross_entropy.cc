@@ -74,16 +74,8 @@ Rows Forward(const Problem& p, const KernelTarget& target, const CrossEntropyBlo
   return {results[0], results[1]};
 }
 
-Tensor PadTo(const Tensor& x, int64_t axis, int64_t size) {
-  if (x.dim(axis) == size) return x;
-  const Dims zeros(x.dims().size(), 0);
-  Dims high = zeros;
-  high[static_cast<size_t>(axis)] = size - x.dim(axis);
-  return Pad(x, Scalar(x.dtype(), 0), zeros, high, zeros);
-}
-
 Tensor PaddedRow(const Problem& p, const Tensor& values) {
-  return PadTo(Reshape(values, {1, p.tokens}), 1, p.padded);
+  return PadEnd(Reshape(values, {1, p.tokens}), 1, p.padded);
 }
 
 }  // namespace
@@ -99,7 +91,7 @@ Tensor LinearCrossEntropy(const Tensor& hidden, const Tensor& head, const Tensor
   return CustomVjp(
       primals,
       [&](std::span<const Tensor> in) -> CustomVjpOutput {
-        std::vector<Tensor> operands = {PadTo(in[0], 0, p.padded), in[1], PaddedRow(p, labels)};
+        std::vector<Tensor> operands = {PadEnd(in[0], 0, p.padded), in[1], PaddedRow(p, labels)};
         if (p.has_scale) operands.push_back(Reshape(in[2], {1, p.vocab}));
         const Rows rows = Forward(p, target, options.forward, operands);
         operands.insert(operands.begin() + 3, rows.log_sum);

@@ -28,15 +28,10 @@ struct Tiles {
 
   // [B, S, …] -> [count, B, size, …] and back.
   Tensor Split(const Tensor& x) const {
-    const int64_t padding = count * size - seq;
-    const Dims none(x.dims().size(), 0);
-    Dims high = none;
-    high[1] = padding;
-    const Tensor whole = padding == 0 ? x : Pad(x, Scalar(x.dtype(), 0), none, high, none);
     Dims tiled = x.dims();
     tiled[1] = size;
     tiled.insert(tiled.begin() + 1, count);
-    return SwapFirstTwo(Reshape(whole, tiled));
+    return SwapFirstTwo(Reshape(PadEnd(x, 1, count * size), tiled));
   }
   Tensor Join(const Tensor& x) const {
     Dims dims(x.dims().begin() + 1, x.dims().end());

@@ -358,6 +358,14 @@ Tensor Pad(const Tensor& x, const Tensor& value, const Dims& low, const Dims& hi
   return Apply(kPad, {x, value}, {{"low", low}, {"high", high}, {"interior", interior}}, loc);
 }
 
+Tensor PadEnd(const Tensor& x, int64_t axis, int64_t size, double value, Loc loc) {
+  if (x.dim(axis) == size) return x;
+  const Dims none(x.dims().size(), 0);
+  Dims high = none;
+  high[static_cast<size_t>(axis)] = size - x.dim(axis);
+  return Pad(x, Scalar(x.dtype(), value), none, high, none, loc);
+}
+
 namespace ops {
 
 std::vector<const OpDef*> ShapeOps() {

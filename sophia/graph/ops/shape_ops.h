@@ -45,4 +45,9 @@ Tensor Concatenate(const std::vector<Tensor>& parts, int64_t axis, Loc loc = Loc
 Tensor Pad(const Tensor& x, const Tensor& value, const Dims& low, const Dims& high,
            const Dims& interior, Loc loc = Loc::current());
 
+// `value` behind the elements of dimension `axis`, which is not negative, up to `size` of them; the
+// identity when there are as many.
+Tensor PadEnd(const Tensor& x, int64_t axis, int64_t size, double value = 0,
+              Loc loc = Loc::current());
+
 }  // namespace sophia
