@@ -5,6 +5,7 @@
 #include <array>
 
 #include "sophia/base/error.h"
+#include "sophia/base/file.h"
 
 namespace sophia {
 
@@ -40,6 +41,12 @@ std::string Sha256::HexDigest() {
 std::string Sha256Hex(std::string_view text) {
   Sha256 hash;
   hash.Update(text);
+  return hash.HexDigest();
+}
+
+std::string Sha256OfFile(const std::filesystem::path& path) {
+  Sha256 hash;
+  hash.Update(MappedFile(path).bytes());
   return hash.HexDigest();
 }
 

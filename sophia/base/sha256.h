@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <filesystem>
 #include <memory>
 #include <span>
 #include <string>
@@ -25,5 +26,7 @@ class Sha256 {
 };
 
 std::string Sha256Hex(std::string_view text);
+// Of a file's content. Throws Error when it cannot be read.
+std::string Sha256OfFile(const std::filesystem::path& path);
 
 }  // namespace sophia

@@ -68,21 +68,14 @@ LoadedModel::LoadedModel(const Values& values, std::filesystem::path adapter)
       adapter_(std::move(adapter)),
       cache_(CompileCache::Default()) {
   const DType dtype = DTypeOf(values);
-  const models::QuantRule rule(files_, models::QuantChoice::FromText(QuantOf(values)));
+  const std::string quant = QuantOf(values);
   if (adapter_.empty()) {
-    auto policy = std::make_unique<nn::ParamPolicy>(dtype);
-    policy->set_packing(rule.Function());
-    plan_ = std::make_unique<models::ModelPlan>(files_.config(), files_.config_name(),
-                                                std::move(policy));
-    rule.CheckNames();
+    plan_ = models::BuildPlan(files_, std::make_unique<nn::ParamPolicy>(dtype), quant);
     return;
   }
   auto policy = std::make_unique<lora::LoraPolicy>(dtype, lora::ReadAdapterConfig(adapter_));
-  policy->set_packing(rule.Function());
   const lora::LoraPolicy& lora_policy = *policy;
-  plan_ =
-      std::make_unique<models::ModelPlan>(files_.config(), files_.config_name(), std::move(policy));
-  rule.CheckNames();
+  plan_ = models::BuildPlan(files_, std::move(policy), quant);
   lora_policy.CheckTargets();
   lora::CheckAdapter(adapter_, plan_->specs());
 }

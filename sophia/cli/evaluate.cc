@@ -9,6 +9,7 @@
 #include "sophia/cli/commands.h"
 #include "sophia/cli/tasks.h"
 #include "sophia/eval/report.h"
+#include "sophia/lora/peft.h"
 #include "sophia/nn/isomorphism.h"
 #include "sophia/train/same_vocabulary.h"
 #include "sophia/train/setup.h"
@@ -39,7 +40,7 @@ struct Measured {
 
   Measured(const Values& given, const std::string& path) : values(given), adapter(path) {
     if (given.command() != kCompare || path.empty() || !fs::exists(path) ||
-        fs::exists(fs::path(path) / "adapter_config.json")) {
+        lora::IsAdapterFolder(path)) {
       return;
     }
     values.SetText("model_name_or_path", path);
@@ -47,12 +48,13 @@ struct Measured {
   }
 };
 
-// The positions that all of these know. Throws Error for an adapter or a model that does not fit,
-// before a model is measured.
-int64_t CheckMeasured(const Values& values, const std::vector<std::string>& paths) {
-  const LoadedModel base(values, "");
+// The positions that the base model and these know. Throws Error for an adapter or a model that
+// does not fit, before a model is measured.
+int64_t CheckMeasured(const Values& values, const LoadedModel& base,
+                      const std::vector<std::string>& paths) {
   int64_t positions = base.plan().model->sizes().max_positions;
   for (const std::string& path : paths) {
+    if (path.empty()) continue;
     const Measured one(values, path);
     const LoadedModel loaded(one.values, one.adapter);
     if (one.model.empty()) continue;
@@ -65,13 +67,10 @@ int64_t CheckMeasured(const Values& values, const std::vector<std::string>& path
 }
 
 // Rows of at most `positions` tokens.
-train::EncodedRows OpenRows(const Values& values, int64_t positions) {
-  const auto files = models::ModelFiles::OpenConfig(values.NeedText("model_name_or_path"));
-  const models::ModelPlan plan(files.config(), files.config_name(),
-                               std::make_unique<nn::ParamPolicy>(DType::kBF16));
+train::EncodedRows OpenRows(const Values& values, const LoadedModel& base, int64_t positions) {
   const std::vector<std::string> data = values.NeedTexts("data");
   return {train::EvaluationFiles({data.begin(), data.end()}, {}),
-          train::EncoderFor(files, plan.model->sizes().vocab),
+          train::EncoderFor(base.files(), base.plan().model->sizes().vocab),
           std::min(values.Integer("max_length"), positions)};
 }
 
@@ -85,10 +84,12 @@ std::optional<Task> FindTaskIfAny(const io::Row& row, const train::TextEncoder& 
   }
 }
 
-// All rows are answered, or the first `samples` that can be.
-Rows ReadRows(const Values& values, int64_t positions, size_t samples) {
+// Rows for the base model with what the paths name, see Measured. All are answered, or the first
+// `samples` that can be.
+Rows ReadRows(const Values& values, const std::vector<std::string>& paths, size_t samples) {
   const bool answers_all = values.Flag("exact_match");
-  const train::EncodedRows encoded = OpenRows(values, positions);
+  const LoadedModel base(values, "");
+  const train::EncodedRows encoded = OpenRows(values, base, CheckMeasured(values, base, paths));
   Rows rows{.dataset = train::LoadDataset(encoded)};
   for (const io::RowFile& file : encoded.files()) rows.files.push_back(file.path().string());
   for (size_t i = 0; i < rows.dataset.size(); ++i) {
@@ -176,9 +177,8 @@ int RunEval(const Values& values) {
   if (values.Flag("save_samples") && !compares) {
     throw UsageError("expected --before-after beside --save-samples, got none");
   }
-  const int64_t positions = CheckMeasured(values, {adapter});
   const auto samples = static_cast<size_t>(values.Integer("samples"));
-  const Rows rows = ReadRows(values, positions, compares ? samples : 0);
+  const Rows rows = ReadRows(values, {adapter}, compares ? samples : 0);
   eval::Report report = ReportOn(values, rows);
   if (!compares) {
     report.outcomes.push_back(Evaluate(values, "", adapter, rows));
@@ -197,7 +197,7 @@ int RunEval(const Values& values) {
 int RunCompare(const Values& values) {
   const std::string first = values.NeedText("first");
   const std::string second = values.Text("second");
-  const Rows rows = ReadRows(values, CheckMeasured(values, {first, second}), 0);
+  const Rows rows = ReadRows(values, {first, second}, 0);
   eval::Report report = ReportOn(values, rows);
   report.outcomes.push_back(Evaluate(values, "a", second.empty() ? "" : first, rows, kProbes));
   report.outcomes.push_back(Evaluate(values, "b", second.empty() ? first : second, rows, kProbes));

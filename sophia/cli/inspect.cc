@@ -152,7 +152,7 @@ int RunInspect(const Values& values) {
     Fail(path.string(), "expected a model, an adapter or a file of tensors, got nothing there");
   }
   if (fs::is_directory(path)) {
-    if (fs::exists(path / "adapter_config.json")) {
+    if (lora::IsAdapterFolder(path)) {
       InspectAdapter(path, all);
     } else {
       InspectModel(path, all);

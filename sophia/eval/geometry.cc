@@ -3,8 +3,6 @@
 #include <numeric>
 
 #include "sophia/base/error.h"
-#include "sophia/graph/ops/creation.h"
-#include "sophia/graph/ops/gather_ops.h"
 #include "sophia/nn/isomorphism.h"
 #include "sophia/runtime/program.h"
 
@@ -20,8 +18,7 @@ Geometry CompareGeometry(const train::HiddenStates& a, const train::HiddenStates
   for (const Shape& shape : shapes) inputs.push_back(graph.AddInput(shape, {}));
   {
     const Tracing tracing(graph);
-    const std::vector<int32_t> layers = nn::LayersAtTheSameDepth(a.dims[0], b.dims[0]);
-    const Tensor other = Take(inputs[1], ConstantS32({a.dims[0]}, layers), 0);
+    const Tensor other = nn::AtTheSameDepth(inputs[1], a.dims[0]);
     const nn::IsomorphismMeasures measures = nn::MeasureIsomorphism(inputs[0], other, inputs[2]);
     graph.AddOutput(measures.cka, {});
     graph.AddOutput(measures.distance_loss, {});

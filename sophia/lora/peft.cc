@@ -22,6 +22,8 @@ bool IsEmpty(const Json& value) {
 }
 
 // Keys that are read below or checked here, and keys that never change the maths.
+constexpr std::string_view kConfigFile = "adapter_config.json";
+
 constexpr auto kKnownKeys = std::to_array<std::string_view>({
     "peft_type",
     "r",
@@ -162,8 +164,10 @@ std::string AdapterModule(std::string_view module) {
   return fmt::format("base_model.model.{}", module);
 }
 
+bool IsAdapterFolder(const fs::path& path) { return fs::exists(path / kConfigFile); }
+
 LoraConfig ReadAdapterConfig(const fs::path& folder) {
-  const fs::path path = folder / "adapter_config.json";
+  const fs::path path = folder / kConfigFile;
   const std::string where = path.string();
   if (!fs::is_directory(folder)) {
     Fail(folder.string(), "expected an adapter folder, got {}",
@@ -250,7 +254,7 @@ void SaveAdapter(const fs::path& folder, const LoraConfig& config,
       tensors.push_back({AdapterName(spec, layer), {spec.dtype, dims}, values});
     }
   }
-  const fs::path config_path = folder / "adapter_config.json";
+  const fs::path config_path = folder / kConfigFile;
   io::SafetensorsWriter tensor_file(TensorsOf(folder), tensors, {{"format", "pt"}});
   AtomicFile config_file(config_path);
   config_file.Write(Dump(ConfigJson(config, base_model), 2) + "\n");

@@ -18,8 +18,11 @@ namespace sophia::lora {
 // How the adapter's tensors name a module of the model: "base_model.model." and its path.
 std::string AdapterModule(std::string_view module);
 
+// Whether a path is a folder with an adapter's configuration.
+bool IsAdapterFolder(const std::filesystem::path& path);
+
 // Reads adapter_config.json. Throws Error for a missing or broken file and for adapters whose maths
-// is not implemented (PiSSA, modules_to_save, biases …).
+// is not implemented, as that of biases.
 LoraConfig ReadAdapterConfig(const std::filesystem::path& folder);
 
 // Throws Error when the adapter belongs to another model than `specs` describe: missing, additional

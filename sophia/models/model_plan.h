@@ -26,8 +26,13 @@ struct ModelPlan {
 // The memory kind of what a policy offloads.
 inline constexpr std::string_view kHostMemory = "pinned_host";
 
-// Adds the model's parameters as inputs to the graph being traced, replicated over its mesh if it
-// has one, and binds them. Tables lie where the plan's policy says.
+// Adds one of the plan's parameters as an input to the graph, named with a prefix, replicated over
+// its mesh if it has one. It lies where the plan's table says.
+Tensor AddParameter(Graph& graph, const ModelPlan& plan, const nn::ParamSpec& spec,
+                    std::string_view prefix = "");
+
+// Adds the model's parameters as inputs to the graph being traced and binds them. Tables lie where
+// the plan's policy says.
 std::vector<Tensor> BindInputs(Graph& graph, const ModelPlan& plan);
 
 }  // namespace sophia::models

@@ -109,4 +109,14 @@ void QuantRule::CheckNames() const {
   }
 }
 
+std::unique_ptr<ModelPlan> BuildPlan(const ModelFiles& files,
+                                     std::unique_ptr<nn::ParamPolicy> policy,
+                                     const std::string& quant) {
+  const QuantRule rule(files, QuantChoice::FromText(quant));
+  policy->set_packing(rule.Function());
+  auto plan = std::make_unique<ModelPlan>(files.config(), files.config_name(), std::move(policy));
+  rule.CheckNames();
+  return plan;
+}
+
 }  // namespace sophia::models

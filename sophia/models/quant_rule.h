@@ -5,6 +5,7 @@
 #include <string>
 
 #include "sophia/models/model_files.h"
+#include "sophia/models/model_plan.h"
 
 namespace sophia::models {
 
@@ -38,5 +39,11 @@ class QuantRule {
   struct State;
   std::shared_ptr<State> state_;
 };
+
+// The plan of a model whose weights are packed as `quant`, a QuantChoice, says; its names are
+// checked. `files` must outlive the plan.
+std::unique_ptr<ModelPlan> BuildPlan(const ModelFiles& files,
+                                     std::unique_ptr<nn::ParamPolicy> policy,
+                                     const std::string& quant);
 
 }  // namespace sophia::models

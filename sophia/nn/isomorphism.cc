@@ -5,6 +5,7 @@
 #include "sophia/graph/ops/creation.h"
 #include "sophia/graph/ops/dot_ops.h"
 #include "sophia/graph/ops/elementwise.h"
+#include "sophia/graph/ops/gather_ops.h"
 #include "sophia/graph/ops/reduce_ops.h"
 #include "sophia/graph/ops/shape_ops.h"
 
@@ -69,6 +70,12 @@ std::vector<int32_t> LayersAtTheSameDepth(int64_t layers, int64_t others) {
     same.push_back(static_cast<int32_t>(CeilDiv(layer * others, layers) - 1));
   }
   return same;
+}
+
+Tensor AtTheSameDepth(const Tensor& states, int64_t layers) {
+  const int64_t others = states.dim(0);
+  if (layers == others) return states;
+  return Take(states, ConstantS32({layers}, LayersAtTheSameDepth(layers, others)), 0);
 }
 
 }  // namespace sophia::nn

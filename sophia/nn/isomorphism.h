@@ -30,5 +30,7 @@ IsomorphismMeasures MeasureIsomorphism(const Tensor& x, const Tensor& y, const T
 // For each of `layers` layers the one at the same depth of a stack of `others`, whose last is last:
 // numbers from 0.
 std::vector<int32_t> LayersAtTheSameDepth(int64_t layers, int64_t others);
+// Of states [others, …] those of such layers: [layers, …].
+Tensor AtTheSameDepth(const Tensor& states, int64_t layers);
 
 }  // namespace sophia::nn

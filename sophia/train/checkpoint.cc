@@ -29,9 +29,7 @@ void CheckFiles(const fs::path& folder, const Json& files, std::string_view wher
     if (!fs::is_regular_file(path)) {
       Fail(folder.string(), "expected a complete checkpoint, got one without {}", name);
     }
-    Sha256 hash;
-    hash.Update(MappedFile(path).bytes());
-    if (hash.HexDigest() != Require<std::string>(files, name, where)) {
+    if (Sha256OfFile(path) != Require<std::string>(files, name, where)) {
       Fail(path.string(), "expected the file as it was saved (sha256 {}), got other bytes",
            digest.get<std::string>().substr(0, 12));
     }

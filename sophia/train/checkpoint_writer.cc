@@ -103,11 +103,7 @@ Json Texts(const std::vector<fs::path>& paths) {
 // Dropout draws from seed and step, shuffling from seed and epoch: there is no further generator.
 Json RunStateJson(const TrainingRun& run, const RunState& state, const fs::path& folder) {
   Json files = Json::object();
-  for (const std::string& name : FileNames(folder)) {
-    Sha256 hash;
-    hash.Update(MappedFile(folder / name).bytes());
-    files[name] = hash.HexDigest();
-  }
+  for (const std::string& name : FileNames(folder)) files[name] = Sha256OfFile(folder / name);
   const RunIdentity& identity = run.identity();
   Json data = {{"epoch", state.data.epoch},
                {"row", state.data.row},

@@ -113,10 +113,7 @@ Tensor StepGradients::LanguageLoss(const Tensor& rows, const Tensor& labels) con
 
 Tensor StepGradients::TeacherStates(const StepData& micro, const Tensor& probes) const {
   const Tensor states = RunMicro(*options_.teacher, options_.shape, micro, probes).states;
-  const int64_t layers = plan_.model->sizes().layers;
-  if (states.dim(0) == layers) return StopGradient(states);
-  const Tensor chosen = ConstantS32({layers}, nn::LayersAtTheSameDepth(layers, states.dim(0)));
-  return StopGradient(Take(states, chosen, 0));
+  return StopGradient(nn::AtTheSameDepth(states, plan_.model->sizes().layers));
 }
 
 sophia::Loss StepGradients::LossBesideTeacher(const StepData& micro) const {
@@ -220,8 +217,7 @@ Tensor SampleLabels(const models::CausalLm& model, const Tensor& rows, const Ten
   const int64_t count = rows.dim(0);
   const int64_t size = std::min(chunk, count);
   const int64_t chunks = CeilDiv(count, size);
-  const Tensor padded =
-      Pad(rows, Scalar(rows.dtype(), 0), {0, 0}, {chunks * size - count, 0}, {0, 0});
+  const Tensor padded = PadEnd(rows, 0, chunks * size);
   const Shape logits{DType::kS32, {size, model.sizes().vocab}};
   const Tensor first = Iota({DType::kS32, {chunks}}, 0) * static_cast<double>(size);
   const ScanResult drawn = Scan(

@@ -76,12 +76,12 @@ MemoryPolicy MemoryPolicy::FromText(const std::string& text) {
     const std::string lever(Trim(part));
     const size_t equals = lever.find('=');
     if (equals == std::string::npos) {
-      if (lever == kOffload) {
-        activations.offloads_inputs = true;
-      } else if (lever == kPrefetch) {
-        activations.prefetches_inputs = true;
-      } else if (lever == kOffloadTables) {
-        activations.offloads_tables = true;
+      const std::map<std::string_view, bool*> flags = {
+          {kOffload, &activations.offloads_inputs},
+          {kPrefetch, &activations.prefetches_inputs},
+          {kOffloadTables, &activations.offloads_tables}};
+      if (const auto flag = flags.find(lever); flag != flags.end()) {
+        *flag->second = true;
       } else {
         activations.remat = RematFrom(lever);
       }

@@ -68,6 +68,11 @@ std::string MovedNames(const std::vector<std::string>& moved) {
   return text;
 }
 
+std::string_view Trend(double before, double after) {
+  if (after < before) return "loss fell";
+  return after == before ? "loss is the same" : "loss rose";
+}
+
 // What a proof that fails lacks.
 std::string Missing(const ProofResult& result) {
   std::vector<std::string> missing;
@@ -91,13 +96,9 @@ ProofResult Prove(const TrainOptions& options, const TrainEnvironment& environme
              "status");
   for (int64_t i = 0; i < kSteps; ++i) {
     const StepMetrics metrics = run.Step(batch);
-    const bool fell = result.steps.empty() || metrics.loss < result.steps.back().loss;
     fmt::print(console, "{:>4}  {:>9.5f}  {:>12.4e}  {:>12.4e}  {}\n", metrics.step, metrics.loss,
                metrics.group_norms[0], metrics.group_norms[1],
-               result.steps.empty()                       ? "start"
-               : fell                                     ? "loss fell"
-               : metrics.loss == result.steps.back().loss ? "loss is the same"
-                                                          : "loss rose");
+               result.steps.empty() ? "start" : Trend(result.steps.back().loss, metrics.loss));
     std::fflush(console);
     result.steps.push_back(metrics);
   }

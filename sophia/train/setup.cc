@@ -25,12 +25,8 @@ void CheckOptimizer(const TrainOptions& options, const std::vector<nn::ParamSpec
 std::unique_ptr<models::ModelPlan> BuildModel(const TrainOptions& options,
                                               const models::ModelFiles& files) {
   auto policy = std::make_unique<lora::LoraPolicy>(options.dtype, options.lora);
-  const models::QuantRule rule(files, models::QuantChoice::FromText(options.quant));
-  policy->set_packing(rule.Function());
   const lora::LoraPolicy& lora_policy = *policy;
-  auto plan =
-      std::make_unique<models::ModelPlan>(files.config(), files.config_name(), std::move(policy));
-  rule.CheckNames();
+  auto plan = models::BuildPlan(files, std::move(policy), options.quant);
   lora_policy.CheckTargets();
   if (options.init_adapter.empty()) {
     lora_policy.CheckPatterns();

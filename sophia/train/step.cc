@@ -23,10 +23,7 @@ int64_t BindTeacher(Graph& graph, const models::ModelPlan& student, const Teache
       values.push_back(student.table->bound(*shared));
       continue;
     }
-    InputOptions options{.name = "teacher/" + spec.name(),
-                         .sharding = graph.Replicated(spec.shape())};
-    if (plan.table->IsOnHost(spec)) options.memory_kind = std::string(models::kHostMemory);
-    values.push_back(graph.AddInput(spec.shape(), std::move(options)));
+    values.push_back(models::AddParameter(graph, plan, spec, "teacher/"));
     if (!plan.table->IsOnHost(spec)) bytes += spec.shape().bytes();
   }
   plan.table->Bind(values);

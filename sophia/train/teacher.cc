@@ -51,26 +51,14 @@ void CheckStudent(const TrainOptions& options) {
   }
 }
 
-std::unique_ptr<models::ModelPlan> BuildPlan(const models::ModelFiles& files,
-                                             std::unique_ptr<nn::ParamPolicy> policy,
-                                             const std::string& quant) {
-  const models::QuantRule rule(files, models::QuantChoice::FromText(quant));
-  policy->set_packing(rule.Function());
-  return std::make_unique<models::ModelPlan>(files.config(), files.config_name(),
-                                             std::move(policy));
-}
-
 }  // namespace
 
 Teacher::Teacher(const TrainOptions& options, const models::ModelFiles& files,
                  const models::ModelPlan& student)
-    : teacher_(options.isomorphism->teacher),
-      dtype_(options.dtype),
-      quant_(options.quant),
-      seed_(options.seed) {
+    : teacher_(options.isomorphism->teacher), seed_(options.seed) {
   CheckStudent(options);
-  if (options.isomorphism->IsPath() && !fs::exists(fs::path(teacher_) / "adapter_config.json")) {
-    BuildOtherModel(files, student);
+  if (options.isomorphism->IsPath() && !lora::IsAdapterFolder(teacher_)) {
+    BuildOtherModel(files, student, options.dtype);
     return;
   }
   if (teacher_ == kRandomTeacher) {
@@ -83,14 +71,17 @@ Teacher::Teacher(const TrainOptions& options, const models::ModelFiles& files,
            Join(lora_->modules_to_save, ", "));
     }
   }
-  BuildOnBase(files, student);
+  BuildOnBase(files, student, options);
 }
 
-void Teacher::BuildOnBase(const models::ModelFiles& files, const models::ModelPlan& student) {
-  std::unique_ptr<nn::ParamPolicy> policy = std::make_unique<nn::ParamPolicy>(dtype_);
-  if (lora_) policy = std::make_unique<lora::LoraPolicy>(dtype_, *lora_);
-  plan_ = BuildPlan(files, std::move(policy), quant_);
-  if (teacher_ != kRandomTeacher && lora_) lora::CheckAdapter(teacher_, plan_->specs());
+bool Teacher::IsAdapter() const { return lora_ && teacher_ != kRandomTeacher; }
+
+void Teacher::BuildOnBase(const models::ModelFiles& files, const models::ModelPlan& student,
+                          const TrainOptions& options) {
+  std::unique_ptr<nn::ParamPolicy> policy = std::make_unique<nn::ParamPolicy>(options.dtype);
+  if (lora_) policy = std::make_unique<lora::LoraPolicy>(options.dtype, *lora_);
+  plan_ = models::BuildPlan(files, std::move(policy), options.quant);
+  if (IsAdapter()) lora::CheckAdapter(teacher_, plan_->specs());
   const std::vector<nn::ParamSpec>& own = student.specs();
   for (const nn::ParamSpec& spec : plan_->specs()) {
     if (spec.trainable) {
@@ -105,9 +96,9 @@ void Teacher::BuildOnBase(const models::ModelFiles& files, const models::ModelPl
 }
 
 void Teacher::BuildOtherModel(const models::ModelFiles& student_files,
-                              const models::ModelPlan& student) {
+                              const models::ModelPlan& student, DType dtype) {
   files_ = models::ModelFiles::OpenConfig(teacher_);
-  plan_ = BuildPlan(*files_, std::make_unique<nn::ParamPolicy>(dtype_), "auto");
+  plan_ = models::BuildPlan(*files_, std::make_unique<nn::ParamPolicy>(dtype), "auto");
   CheckSameVocabulary({student_files, student.model->sizes().vocab},
                       {*files_, plan_->model->sizes().vocab});
   shared_.resize(plan_->specs().size());
@@ -132,7 +123,7 @@ std::vector<pjrt::Buffer> Teacher::Load(const pjrt::Device& device) const {
     }
     all.push_back(pjrt::Buffer::FromHost(device, spec.shape(), values));
   }
-  if (lora_ && teacher_ != kRandomTeacher) lora::LoadAdapter(teacher_, specs, device, all);
+  if (IsAdapter()) lora::LoadAdapter(teacher_, specs, device, all);
   std::vector<pjrt::Buffer> own;
   for (size_t i = 0; i < all.size(); ++i) {
     if (!shared_[i]) own.push_back(std::move(all[i]));
@@ -142,7 +133,7 @@ std::vector<pjrt::Buffer> Teacher::Load(const pjrt::Device& device) const {
 
 std::string Teacher::Fingerprint() const {
   if (files_) return train::Fingerprint(models::ModelFiles::Open(teacher_));
-  if (!lora_ || teacher_ == kRandomTeacher) return "";
+  if (!IsAdapter()) return "";
   Sha256 hash;
   for (const char* name : {"adapter_config.json", "adapter_model.safetensors"}) {
     hash.Update(MappedFile(fs::path(teacher_) / name).bytes());

@@ -32,12 +32,14 @@ class Teacher {
   std::string Fingerprint() const;
 
  private:
-  void BuildOtherModel(const models::ModelFiles& student_files, const models::ModelPlan& student);
-  void BuildOnBase(const models::ModelFiles& files, const models::ModelPlan& student);
+  void BuildOtherModel(const models::ModelFiles& student_files, const models::ModelPlan& student,
+                       DType dtype);
+  void BuildOnBase(const models::ModelFiles& files, const models::ModelPlan& student,
+                   const TrainOptions& options);
+  // Whether it is the base model with an adapter from a folder.
+  bool IsAdapter() const;
 
   std::string teacher_;
-  DType dtype_;
-  std::string quant_;
   uint64_t seed_;
   std::optional<lora::LoraConfig> lora_;     // nullopt: no adapter
   std::optional<models::ModelFiles> files_;  // of another model
