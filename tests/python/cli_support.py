@@ -8,6 +8,7 @@ import subprocess
 
 import pyarrow
 import pyarrow.parquet
+from safetensors.numpy import load_file
 from tokenizers import Tokenizer, decoders, models
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -45,6 +46,12 @@ def complaint(exit_code, *arguments, **more):
     assert len(lines) == 1, lines
     assert lines[0].startswith("sophia: error: ")
     return lines[0].removeprefix("sophia: error: ")
+
+
+def logits_of(model, out, *more, ids=("--ids-file", GQA / "ids.safetensors")):
+    """f32 logits of `sophia logits`, written to `out`."""
+    output("logits", "--model", model, *ids, "--out", out, "--dtype", "f32", *more)
+    return load_file(out)["logits"]
 
 
 def write_rows(path, *rows):

@@ -7,13 +7,14 @@ import shutil
 import ml_dtypes
 import numpy as np
 import pytest
-from cli_support import FIXTURES, complaint, output, sophia, text_model, training
+from cli_support import FIXTURES, complaint, logits_of, output, sophia, text_model, training
 from safetensors.numpy import load_file, save_file
 from safetensors_reader import read_safetensors
 
 FOLDERS = FIXTURES / "bitsandbytes"
 KEY = "model.layers.1.self_attn.k_proj.weight"
 STATE = f"{KEY}.quant_state.bitsandbytes__nf4"
+IDS = ("--ids-file", FOLDERS / "nested" / "ids.safetensors")
 
 
 @pytest.fixture
@@ -35,16 +36,10 @@ def as_bytes(state):
     return np.frombuffer(json.dumps(state).encode(), np.uint8)
 
 
-def logits(model, out, *more):
-    ids = FOLDERS / "nested" / "ids.safetensors"
-    output("logits", "--model", model, "--ids-file", ids, "--out", out, "--dtype", "f32", *more)
-    return load_file(out)["logits"]
-
-
 @pytest.mark.parametrize("kernels", ["reference", "interpret"])
 def test_logits_of_weights_that_stay_packed(tmp_path, kernels):
     want = load_file(FOLDERS / "nested" / "logits.safetensors")["logits"]
-    got = logits(FOLDERS / "nested", tmp_path / "x.safetensors", "--quant", "auto", "--kernels", kernels)
+    got = logits_of(FOLDERS / "nested", tmp_path / "x.safetensors", "--quant", "auto", "--kernels", kernels, ids=IDS)
     np.testing.assert_allclose(got, want, rtol=0, atol=1e-4 * np.ptp(want))
 
 
@@ -74,11 +69,11 @@ def test_training_merging_and_answers(tmp_path):
     config = json.loads((merged / "config.json").read_text())
     assert "quantization_config" not in config and config["dtype"] == "float32"
     assert {str(value.dtype) for value in load_file(merged / "model.safetensors").values()} == {"float32"}
-    want = logits(base, tmp_path / "a.safetensors", "--quant", "auto", "--adapter", out)
-    got = logits(merged, tmp_path / "b.safetensors")
+    want = logits_of(base, tmp_path / "a.safetensors", "--quant", "auto", "--adapter", out, ids=IDS)
+    got = logits_of(merged, tmp_path / "b.safetensors", ids=IDS)
     scale = np.abs(want).max()
     np.testing.assert_allclose(got, want, rtol=0, atol=1e-5 * scale)
-    assert np.abs(want - logits(base, tmp_path / "c.safetensors")).max() > 1e-3 * scale
+    assert np.abs(want - logits_of(base, tmp_path / "c.safetensors", ids=IDS)).max() > 1e-3 * scale
     answers = [output("generate", "--model", model, *more, "--prompt", "abc", "--max-new-tokens", 8, "--dtype",
                       "f32") for model, more in ((base, ("--adapter", out)), (merged, ()))]
     assert answers[0] == answers[1]

@@ -10,7 +10,7 @@ import time
 import gguf
 import numpy as np
 import pytest
-from cli_support import FIXTURES, GQA, PROGRAM, SMOLLM2, complaint, output, training
+from cli_support import FIXTURES, GQA, PROGRAM, SMOLLM2, complaint, logits_of, output, training
 from gguf.quants import dequantize, quantize
 from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer
@@ -48,12 +48,6 @@ def expected_weights(base, adapter):
         yield name, weight + delta
 
 
-def logits(path, model, *more):
-    output("logits", "--model", model, "--ids-file", GQA / "ids.safetensors", "--out", path,
-           "--dtype", "f32", *more)
-    return load_file(path)["logits"]
-
-
 def test_merged_weights_are_base_plus_product(merged, adapter):
     got = load_file(merged / "model.safetensors")
     expected = dict(expected_weights(GQA, adapter))
@@ -63,9 +57,9 @@ def test_merged_weights_are_base_plus_product(merged, adapter):
 
 
 def test_merged_model_gives_the_adapter_s_logits(merged, adapter, tmp_path):
-    want = logits(tmp_path / "a.safetensors", GQA, "--adapter", adapter)
-    base = logits(tmp_path / "b.safetensors", GQA)
-    got = logits(tmp_path / "c.safetensors", merged)
+    want = logits_of(GQA, tmp_path / "a.safetensors", "--adapter", adapter)
+    base = logits_of(GQA, tmp_path / "b.safetensors")
+    got = logits_of(merged, tmp_path / "c.safetensors")
     scale = np.abs(want).max()
     assert np.abs(base - want).max() > 1e-2 * scale
     np.testing.assert_allclose(got, want, rtol=0, atol=1e-5 * scale)
@@ -126,8 +120,8 @@ def test_shards_have_an_index(adapter, merged, tmp_path):
 def test_gguf_gives_the_same_logits(adapter, merged, tmp_path):
     file = tmp_path / "model.gguf"
     output("export", "--model", GQA, "--adapter", adapter, "--quantization", "f32", "--out", file)
-    want = logits(tmp_path / "a.safetensors", merged)
-    got = logits(tmp_path / "b.safetensors", file)
+    want = logits_of(merged, tmp_path / "a.safetensors")
+    got = logits_of(file, tmp_path / "b.safetensors")
     np.testing.assert_allclose(got, want, rtol=0, atol=1e-6 * np.abs(want).max())
 
 

@@ -7,13 +7,14 @@ import json
 import gguf
 import numpy as np
 import pytest
-from cli_support import output, sophia, training
+from cli_support import logits_of, output, sophia, training
 from gguf.quants import dequantize
 from safetensors.numpy import load_file
 from test_gguf_logits import gguf_name, paired, write_gguf
 
 Q4, Q5, Q6 = (gguf.GGMLQuantizationType[name] for name in ("Q4_K", "Q5_K", "Q6_K"))
 HEADS, LAYERS = 4, 3
+IDS = ("--ids", ",".join(str(token) for token in range(3, 60, 5)))
 CONFIG = {
     "hidden_size": 256, "intermediate_size": 512, "num_attention_heads": HEADS, "num_key_value_heads": 2,
     "num_hidden_layers": LAYERS, "max_position_embeddings": 128, "vocab_size": 128, "rms_norm_eps": 1e-5,
@@ -82,17 +83,11 @@ def unpaired(values, heads):
     return result
 
 
-def logits_of(model, out, *more):
-    ids = ",".join(str(token) for token in range(3, 60, 5))
-    output("logits", "--model", model, "--ids", ids, "--out", out, "--dtype", "f32", *more)
-    return load_file(out)["logits"]
-
-
 @pytest.mark.parametrize("kernels", ["reference", "interpret"])
 def test_logits_are_those_of_the_inflated_file(models, tmp_path, kernels):
     packed, inflated = models
-    want = logits_of(inflated, tmp_path / "a.safetensors")
-    got = logits_of(packed, tmp_path / "b.safetensors", "--quant", "auto", "--kernels", kernels)
+    want = logits_of(inflated, tmp_path / "a.safetensors", ids=IDS)
+    got = logits_of(packed, tmp_path / "b.safetensors", "--quant", "auto", "--kernels", kernels, ids=IDS)
     np.testing.assert_allclose(got, want, rtol=0, atol=1e-5 * np.ptp(want))
 
 

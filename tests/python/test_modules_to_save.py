@@ -8,17 +8,12 @@ import shutil
 
 import numpy as np
 import pytest
-from cli_support import FIXTURES, GQA, ROWS, complaint, output, training
+from cli_support import FIXTURES, GQA, ROWS, complaint, logits_of, output, training
 from safetensors.numpy import load_file
 
 TIED = FIXTURES / "llama" / "tied"
 ADAPTERS = FIXTURES / "sft" / "adapters"
 SAVED = {"lora-modules-to-save": "lm_head,embed_tokens,up_proj,input_layernorm,lm_head", "lora-r": 2}
-
-
-def logits(model, out, *more):
-    output("logits", "--model", model, "--ids-file", GQA / "ids.safetensors", "--out", out, "--dtype", "f32", *more)
-    return load_file(out)["logits"]
 
 
 def tensors(folder):
@@ -56,15 +51,15 @@ def test_a_run_writes_them_whole_and_goes_on(tmp_path):
 @pytest.mark.parametrize(("name", "base"), [("saved", GQA), ("saved_embedding", TIED), ("saved_head", TIED)])
 def test_merged_models_give_the_same_logits(tmp_path, name, base):
     """Also where tied embeddings come apart."""
-    want = logits(base, tmp_path / "a.safetensors", "--adapter", ADAPTERS / name)
+    want = logits_of(base, tmp_path / "a.safetensors", "--adapter", ADAPTERS / name)
     output("merge", "--model", base, "--adapter", ADAPTERS / name, "--out", tmp_path / "merged", "--dtype", "f32")
     config = json.loads((tmp_path / "merged" / "config.json").read_text())
     assert config["tie_word_embeddings"] is False
-    got = logits(tmp_path / "merged", tmp_path / "b.safetensors")
+    got = logits_of(tmp_path / "merged", tmp_path / "b.safetensors")
     assert np.abs(got - want).max() <= 1e-5 * np.abs(want).max()
     file = tmp_path / "merged.gguf"
     output("export", "--model", base, "--adapter", ADAPTERS / name, "--quantization", "f32", "--out", file)
-    got = logits(file, tmp_path / "c.safetensors", "--dtype", "f32")
+    got = logits_of(file, tmp_path / "c.safetensors")
     assert np.abs(got - want).max() <= 1e-5 * np.abs(want).max()
 
 
