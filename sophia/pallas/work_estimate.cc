@@ -5,6 +5,7 @@
 
 #include "sophia/base/json.h"
 #include "sophia/graph/ops/control_ops.h"
+#include "sophia/graph/ops/special_ops.h"
 #include "sophia/graph/printer.h"
 #include "sophia/pallas/mosaic.h"
 
@@ -28,12 +29,14 @@ double DotFlops(const Node& node) {
   return flops;
 }
 
+enum class WorkKind : uint8_t { kProduct, kKernel, kToHost, kFromHost };
+
 // Of one execution of a node, and how often it is executed.
 struct Work {
+  WorkKind kind;
   double flops;
   double bytes;
   double times;
-  bool is_kernel;
 };
 
 class Counter {
@@ -58,8 +61,12 @@ class Counter {
 
   void CountNode(const Node& node, double times) {
     if (node.op->name == "dot_general")
-      return add_({DotFlops(node), OperandBytes(node), times, false});
+      return add_({WorkKind::kProduct, DotFlops(node), OperandBytes(node), times});
     if (node.op->name == "custom_call") return CountKernel(node, times);
+    const Tensor result(const_cast<Node*>(&node), 0);
+    const auto moved = static_cast<double>(node.results[0].bytes());
+    if (IsOnHost(result)) return add_({WorkKind::kToHost, 0, moved, times});
+    if (IsFetched(result)) return add_({WorkKind::kFromHost, 0, moved, times});
     if (node.op == &kCase) return CountLeastBranch(node, times);
     const bool is_scan = node.op == &kScan;
     const double length = is_scan ? static_cast<double>(node.attrs.Get<int64_t>("length")) : 1;
@@ -86,8 +93,8 @@ class Counter {
     const Json& call = config["custom_call_config"];
     if (!call.contains("cost_estimate")) return;
     const double accessed = call["cost_estimate"].value("bytes_accessed", 0.0);
-    add_({call["cost_estimate"].value("flops", 0.0), accessed > 0 ? accessed : OperandBytes(node),
-          times, true});
+    add_({WorkKind::kKernel, call["cost_estimate"].value("flops", 0.0),
+          accessed > 0 ? accessed : OperandBytes(node), times});
   }
 
   const LiveSet& live_;
@@ -100,14 +107,23 @@ WorkEstimate EstimateWork(const Graph& graph, const ChipInfo& chip) {
   WorkEstimate total;
   const LiveSet live = LiveTensors(graph.main());
   Counter(live, [&](const Work& work) {
+    if (work.kind == WorkKind::kToHost) return void(total.to_host += work.times * work.bytes);
+    if (work.kind == WorkKind::kFromHost) return void(total.from_host += work.times * work.bytes);
     const double devices = chip.devices;
     const double seconds = work.times * std::max(work.flops * devices / chip.bf16_flops,
                                                  work.bytes * devices / chip.hbm_bandwidth);
     total.flops += work.times * work.flops;
     total.seconds += seconds;
-    if (work.is_kernel) total.kernel_seconds += seconds;
+    if (work.kind == WorkKind::kKernel) total.kernel_seconds += seconds;
   }).Count(graph.main(), 1);
   return total;
+}
+
+double StepSeconds(double computing, const WorkEstimate& work, const ChipInfo& chip,
+                   bool prefetches) {
+  const double bandwidth = kHostBandwidth / chip.devices;
+  const double waited_for = prefetches ? work.from_host - work.to_host : work.from_host;
+  return std::max(computing, work.to_host / bandwidth) + waited_for / bandwidth;
 }
 
 double CountFlops(const Graph& graph) {

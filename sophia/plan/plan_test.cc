@@ -11,6 +11,8 @@
 #include "sophia/graph/ops/dot_ops.h"
 #include "sophia/graph/ops/elementwise.h"
 #include "sophia/graph/ops/reduce_ops.h"
+#include "sophia/graph/ops/special_ops.h"
+#include "sophia/models/kernel_choice.h"
 #include "sophia/pallas/work_estimate.h"
 #include "sophia/plan/child.h"
 #include "sophia/plan/measure.h"
@@ -18,6 +20,7 @@
 #include "sophia/plan/search.h"
 #include "sophia/plan/target.h"
 #include "sophia/plan/verdict.h"
+#include "sophia/train/policy_order.h"
 #include "sophia/train/setup.h"
 #include "sophia/train/training_data.h"
 
@@ -25,6 +28,7 @@ namespace sophia::plan {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::ThrowsMessage;
 
@@ -170,6 +174,36 @@ TEST(SearchTest, AllOrNothing) {
   EXPECT_EQ(SearchFor(need, 5, {.unit = 5, .most = 5}).longest, 5);
 }
 
+// The length that is found where programs take so much more than `need` says, and the tries.
+Search Confirm(const std::function<int64_t(int64_t)>& taken, int64_t limit) {
+  Search search;
+  const auto need = [](int64_t length) { return 100 * length; };
+  const auto lacks = [&](int64_t length) {
+    ++search.calls;
+    return taken(length) <= limit ? 0 : taken(length) - need(length);
+  };
+  search.longest = LongestConfirmed(need, lacks, limit, {.unit = 10, .most = 1000});
+  return search;
+}
+
+TEST(SearchTest, GoesOnBelowWhatAWholeCompilationRefuses) {
+  const Search at_once = Confirm([](int64_t length) { return 100 * length; }, 50'000);
+  EXPECT_EQ(at_once.longest, 500);
+  EXPECT_EQ(at_once.calls, 1);
+  // What was lacking at 500 is taken off the limit: 44,990 bytes are enough.
+  const Search evenly = Confirm([](int64_t length) { return 100 * length + 5010; }, 50'000);
+  EXPECT_EQ(evenly.longest, 440);
+  EXPECT_EQ(evenly.calls, 2);
+  // By 2, 4 and 8 % of the limit where hardly anything was.
+  const Search little =
+      Confirm([](int64_t length) { return length > 440 ? 50'001 : 100 * length; }, 50'000);
+  EXPECT_EQ(little.longest, 430);
+  EXPECT_EQ(little.calls, 4);
+  const Search never = Confirm([](int64_t) { return 60'000; }, 50'000);
+  EXPECT_EQ(never.longest, std::nullopt);
+  EXPECT_LE(never.calls, 6);
+}
+
 TEST(VerdictTest, SaysWhichMemoryIsShort) {
   const Verdict fits{.need = 12'000'000'000,
                      .offloaded = 10'000'000'000,
@@ -211,6 +245,66 @@ TEST(EstimateTest, CountsProductsInLoops) {
   EXPECT_DOUBLE_EQ(work.seconds,
                    7 * std::max(flops / chip.bf16_flops,
                                 2.0 * (2 * 512 * 1024 + 1024 * 1024) / chip.hbm_bandwidth));
+}
+
+TEST(EstimateTest, CountsTransfersInLoops) {
+  Graph graph;
+  const Tensor x = graph.AddInput({DType::kF32, {8, 1000}}, {});
+  const Tracing tracing(graph);
+  const ScanBody out = [](std::span<const Tensor>, std::span<const Tensor> slices) -> ScanStep {
+    return {{}, {Place(slices[0], Placement::kPinnedHost)}};
+  };
+  const ScanBody back = [](std::span<const Tensor>, std::span<const Tensor> slices) -> ScanStep {
+    return {{}, {Place(slices[0], Placement::kDevice)}};
+  };
+  const Tensor kept = Scan(out, {}, {x}).ys[0];
+  graph.AddOutput(Scan(back, {}, {kept}).ys[0], {});
+  const pallas::WorkEstimate work = pallas::EstimateWork(graph, pallas::Info(pallas::Chip::kV5e));
+  EXPECT_EQ(work.to_host, 32'000);
+  EXPECT_EQ(work.from_host, 32'000);
+}
+
+TEST(StepTimeTest, WaitsForWhatIsNotHidden) {
+  const pallas::ChipInfo& chip = pallas::Info(pallas::Chip::kV5e);
+  const pallas::WorkEstimate work{.to_host = 15e9, .from_host = 18e9};  // tables, too, come back
+  EXPECT_DOUBLE_EQ(pallas::StepSeconds(5, work, chip, false), 5 + 1.2);
+  EXPECT_DOUBLE_EQ(pallas::StepSeconds(5, work, chip, true), 5 + 0.2);
+  EXPECT_DOUBLE_EQ(pallas::StepSeconds(0.5, work, chip, true), 1 + 0.2);
+  // Two cores share a v3 chip's link.
+  EXPECT_DOUBLE_EQ(pallas::StepSeconds(5, work, pallas::Info(pallas::Chip::kV3), true), 5 + 0.4);
+}
+
+// The policies that an 8B QLoRA step of 8,192 tokens tries on a chip, in their order.
+std::vector<std::string> PoliciesOn(pallas::Chip chip) {
+  const train::TrainOptions options{.model = SOPHIA_SOURCE_DIR "/examples/plan/llama-3.1-8b",
+                                    .quant = "nf4",
+                                    .lora = {.rank = 32},
+                                    .batch = 1};
+  const auto files = models::ModelFiles::OpenConfig(options.model);
+  const auto model = train::BuildModel(options, files);
+  const kernels::KernelTarget target = models::KernelsFor(chip, std::nullopt);
+  model->policy->set_kernels(target);
+  const train::BatchShape shape = train::FullShape(8192, train::BatchOptionsOf(options));
+  std::vector<std::string> policies;
+  for (const train::MemoryPolicy& policy :
+       train::PoliciesByTime(*model, train::StepOptionsOf(options, shape, target), true)) {
+    policies.push_back(policy.ToString());
+  }
+  return policies;
+}
+
+TEST(PolicyOrderTest, TheFastestFirst) {
+  EXPECT_THAT(
+      PoliciesOn(pallas::Chip::kV5e),
+      ElementsAre("products", "layers", "layers,tile=2048", "layers,offload,prefetch,tile=2048",
+                  "layers,offload,tile=2048", "layers,offload,tile=512", "layers,every=4,tile=2048",
+                  "layers,offload,tile=512,kv_heads=1"));
+  // Computing again is cheaper there than the bus.
+  EXPECT_THAT(
+      PoliciesOn(pallas::Chip::kTpu7x),
+      ElementsAre("products", "layers", "layers,tile=2048", "layers,offload,prefetch,tile=2048",
+                  "layers,every=4,tile=2048", "layers,offload,tile=2048", "layers,offload,tile=512",
+                  "layers,offload,tile=512,kv_heads=1"));
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <utility>
 
 #include "sophia/base/error.h"
 #include "sophia/base/strings.h"
@@ -10,14 +11,12 @@
 #include "sophia/pallas/work_estimate.h"
 #include "sophia/plan/live_bytes.h"
 #include "sophia/plan/search.h"
+#include "sophia/train/policy_order.h"
 #include "sophia/train/setup.h"
 #include "sophia/train/training_data.h"
 
 namespace sophia::plan {
 namespace {
-
-// Fails of the whole compilation at a length that the early check let pass.
-constexpr int kMostTries = 6;
 
 SearchRange RangeOf(int64_t positions) {
   const int64_t unit = std::min(positions, std::max<int64_t>(128, positions / 128));
@@ -43,9 +42,11 @@ class Planner {
     }
   }
 
-  std::vector<train::MemoryPolicy> policies() const {
-    const int64_t length = request_.find_length ? positions() : options_.max_length;
-    return train::PoliciesToTry(sizes(), length, is_tpu());
+  // The fastest first.
+  const std::vector<train::MemoryPolicy>& policies() {
+    if (policies_.empty())
+      policies_ = train::PoliciesByTime(*model_, StepOptionsAt(length_asked()), is_tpu());
+    return policies_;
   }
 
   // Of the policies that fit, the first.
@@ -73,9 +74,12 @@ class Planner {
     if (plan.fits || request_.find_length) return plan;
     for (const train::MemoryPolicy& policy : policies()) {
       if (policy.ToString() == plan.policy) continue;
-      options_.policy = policy;
-      if (NeedAt(options_.max_length) > limit_) continue;
-      plan.hint = fmt::format("--policy {} fits", policy.ToString());
+      if (NeedAt(policy, options_.max_length) > limit_) continue;
+      const Plan longest = LongestWith(train::MemoryPolicy::FromText(plan.policy));
+      plan.hint = fmt::format("--policy {} fits; with {} {}", policy.ToString(), plan.policy,
+                              longest.fits
+                                  ? fmt::format("{} tokens are the most that do", longest.shape.seq)
+                                  : "no context does");
       return plan;
     }
     plan.hint = LengthThatFits();
@@ -90,11 +94,16 @@ class Planner {
     return teacher_ ? std::min(own, teacher_->plan().model->sizes().max_positions) : own;
   }
 
+  int64_t length_asked() const { return request_.find_length ? positions() : options_.max_length; }
+  // The last takes the least of the device's.
+  std::vector<train::MemoryPolicy> PoliciesByMemory() const {
+    return train::PoliciesToTry(sizes(), length_asked(), is_tpu());
+  }
+
   // What a plan that does not fit needs of what is short.
   static std::string Want(const Plan& plan) {
     const bool is_host = !plan.host_fits() && plan.memory.peak <= plan.limit;
-    return HumanBytes(static_cast<double>(is_host ? plan.host : plan.memory.peak)) +
-           (is_host ? " of the host" : "");
+    return HumanBytes(is_host ? plan.host : plan.memory.peak) + (is_host ? " of the host" : "");
   }
 
   // By the early check.
@@ -112,18 +121,15 @@ class Planner {
   // By the early check, with the policies that take the least memory: of the device, and, where the
   // host may be what is short, of both.
   Plan LongestOfAll() {
-    if (request_.on_search) request_.on_search();
-    const std::vector<train::MemoryPolicy> all = policies();
-    options_.policy = all.back();
-    Plan longest = Longest(false);
+    const std::vector<train::MemoryPolicy> all = PoliciesByMemory();
+    Plan longest = LongestWith(all.back());
     const bool is_whole = longest.shape.seq == RangeOf(positions()).longest();
     if (!request_.host_limit || (longest.fits && is_whole)) return longest;
     const auto kept = std::ranges::find_if(all.rbegin(), all.rend(), [](const auto& policy) {
       return !policy.activations.offloads_inputs;
     });
     if (kept == all.rend()) return longest;
-    options_.policy = *kept;
-    Plan other = Longest(false);
+    Plan other = LongestWith(*kept);
     const auto reach = [](const Plan& plan) { return plan.fits ? plan.shape.seq : 0; };
     return reach(other) > reach(longest) ? other : longest;
   }
@@ -134,33 +140,29 @@ class Planner {
     if (longest.fits) {
       for (const train::MemoryPolicy& policy : policies()) {
         if (policy.ToString() == longest.policy) break;
-        options_.policy = policy;
-        Plan plan = At(longest.shape.seq, false);
-        if (plan.fits && request_.confirm) plan = At(longest.shape.seq, true);
+        Plan plan = At(policy, longest.shape.seq, false);
+        if (plan.fits && request_.confirm) plan = At(policy, longest.shape.seq, true);
         if (!plan.fits) continue;
         plan.reason = fmt::format("the first that fits {} tokens", plan.shape.seq);
         return plan;
       }
     }
     Plan plan = longest;
-    if (request_.confirm) {
-      options_.policy = train::MemoryPolicy::FromText(longest.policy);
-      plan = Longest(true);
-    }
-    plan.reason = plan.policy == policies().back().ToString() ? "takes the least memory"
-                                                              : "the host is too short for others";
+    if (request_.confirm) plan = Longest(train::MemoryPolicy::FromText(longest.policy), true);
+    plan.reason = plan.policy == PoliciesByMemory().back().ToString()
+                      ? "takes the least memory"
+                      : "the host is too short for others";
     return plan;
   }
 
   Plan Make(const train::MemoryPolicy& policy, bool confirm) {
-    options_.policy = policy;
-    if (request_.find_length) return Longest(confirm);
+    if (request_.find_length) return Longest(policy, confirm);
     if (options_.max_length > positions()) {
       Fail("max_length", "expected at most the {}'s {} positions, got {}",
            positions() < sizes().max_positions ? "teacher" : "model", positions(),
            options_.max_length);
     }
-    return At(options_.max_length, confirm);
+    return At(policy, options_.max_length, confirm);
   }
 
   bool is_tpu() const { return request_.target.is_tpu(); }
@@ -171,10 +173,14 @@ class Planner {
     if (shape_of_data_ && shape_of_data_->seq == length) return *shape_of_data_;
     return train::FullShape(length, train::BatchOptionsOf(options_));
   }
-  train::StepProgram Trace(int64_t length) const {
-    return train::TraceStep(
-        *model_, train::StepOptionsOf(options_, ShapeOf(length), model_->policy->kernels(),
-                                      teacher_ ? &*teacher_ : nullptr));
+  train::StepOptions StepOptionsAt(int64_t length) const {
+    return train::StepOptionsOf(options_, ShapeOf(length), model_->policy->kernels(),
+                                teacher_ ? &*teacher_ : nullptr);
+  }
+  train::StepProgram Trace(const train::MemoryPolicy& policy, int64_t length) const {
+    train::StepOptions options = StepOptionsAt(length);
+    options.policy = policy;
+    return train::TraceStep(*model_, options);
   }
 
   // The compiler saves what it can where it is given next to nothing.
@@ -184,8 +190,8 @@ class Planner {
   }
   // Of the device; where the host is shorter of memory, as much more. What cannot fit the host is
   // not worth a compiler's time.
-  int64_t MeasureNeedAt(int64_t length) const {
-    const train::StepProgram step = Trace(length);
+  int64_t MeasureNeedAt(const train::MemoryPolicy& policy, int64_t length) const {
+    const train::StepProgram step = Trace(policy, length);
     if (!is_tpu()) return MeasureRunOnCpu(*step.graph, false).need;
     int64_t of_host = 0;
     if (request_.host_limit) {
@@ -196,9 +202,9 @@ class Planner {
     }
     return of_host > limit_ ? of_host : std::max(of_host, LeastNeed(*step.graph));
   }
-  int64_t NeedAt(int64_t length) {
-    const auto [it, is_new] = needs_.try_emplace({options_.policy->ToString(), length}, 0);
-    if (is_new) it->second = MeasureNeedAt(length);
+  int64_t NeedAt(const train::MemoryPolicy& policy, int64_t length) {
+    const auto [it, is_new] = needs_.try_emplace({policy.ToString(), length}, 0);
+    if (is_new) it->second = MeasureNeedAt(policy, length);
     return it->second;
   }
 
@@ -228,11 +234,11 @@ class Planner {
     return MeasureOnCpu(request_.target, graph, limit_, run, cache());
   }
 
-  Plan At(int64_t length, bool confirm) const {
-    const train::StepProgram step = Trace(length);
+  Plan At(const train::MemoryPolicy& policy, int64_t length, bool confirm) const {
+    const train::StepProgram step = Trace(policy, length);
     Plan plan{.target = request_.target.name,
               .shape = ShapeOf(length),
-              .policy = options_.policy->ToString(),
+              .policy = policy.ToString(),
               .by_formula = !has_compiler(),
               .memory = CountMemory(*model_, step),
               .limit = limit_};
@@ -251,22 +257,29 @@ class Planner {
       const pallas::ChipInfo& chip = pallas::Info(*request_.target.chip);
       const pallas::WorkEstimate work = pallas::EstimateWork(*step.graph, chip);
       plan.has_cycles = measured.cycles > 0;
-      plan.step_seconds =
-          plan.has_cycles ? measured.cycles / chip.clock + work.kernel_seconds : work.seconds;
+      plan.step_seconds = pallas::StepSeconds(
+          plan.has_cycles ? measured.cycles / chip.clock + work.kernel_seconds : work.seconds, work,
+          chip, policy.activations.prefetches_inputs);
     }
     return plan;
   }
 
-  Plan Longest(bool confirm) {
-    const auto need = [&](int64_t length) { return NeedAt(length); };
+  // By the early check, which may take minutes.
+  Plan LongestWith(const train::MemoryPolicy& policy) {
+    if (!std::exchange(has_searched_, true) && request_.on_search) request_.on_search();
+    return Longest(policy, false);
+  }
+
+  Plan Longest(const train::MemoryPolicy& policy, bool confirm) {
     const SearchRange range = RangeOf(positions());
-    int64_t limit = limit_;
-    for (int tries = 1;; ++tries) {
-      const std::optional<int64_t> longest = LongestThatFits(need, limit, range);
-      Plan plan = At(longest.value_or(range.unit), confirm && longest.has_value());
-      if (plan.fits || !longest || tries == kMostTries) return plan;
-      limit -= std::max(plan.memory.peak - NeedAt(*longest), (limit_ / 100) << tries);
-    }
+    const auto need = [&](int64_t length) { return NeedAt(policy, length); };
+    std::optional<Plan> tried;
+    const auto lacks = [&](int64_t length) -> int64_t {
+      tried = At(policy, length, confirm);
+      return tried->fits ? 0 : std::max<int64_t>(tried->memory.peak - need(length), 1);
+    };
+    LongestConfirmed(need, lacks, limit_, range);
+    return tried ? *tried : At(policy, range.unit, false);
   }
 
   const PlanRequest& request_;
@@ -275,7 +288,9 @@ class Planner {
   std::unique_ptr<models::ModelPlan> model_;
   std::optional<train::Teacher> teacher_;
   std::optional<train::BatchShape> shape_of_data_;
+  std::vector<train::MemoryPolicy> policies_;
   int64_t limit_ = 0;
+  bool has_searched_ = false;
   std::map<std::pair<std::string, int64_t>, int64_t> needs_;  // by policy and length
 };
 

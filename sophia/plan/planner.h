@@ -43,8 +43,9 @@ struct Plan {
   bool host_fits() const { return !host_limit || host <= *host_limit; }
   std::string compiler;
   double compile_seconds = 0;  // 0: not compiled to the end
-  double step_seconds = 0;     // an estimate for TPUs, measured on the CPU; 0: not known
-  bool has_cycles = false;     // the estimate holds XLA's, else only products and kernels
+  double step_seconds =
+      0;  // an estimate for TPUs, see StepSeconds; measured on the CPU; 0: not known
+  bool has_cycles = false;  // the estimate holds XLA's, else only products and kernels
 };
 
 // Traces the step that `train` would run and asks the target's compiler for its memory. A length is

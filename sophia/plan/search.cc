@@ -7,6 +7,8 @@
 namespace sophia::plan {
 namespace {
 
+constexpr int kMostTries = 6;
+
 struct Probe {
   int64_t units;
   int64_t need;
@@ -43,6 +45,20 @@ std::optional<int64_t> LongestThatFits(const std::function<int64_t(int64_t lengt
     (next_fits ? fits : fails) = next;
   }
   return fits.units * range.unit;
+}
+
+std::optional<int64_t> LongestConfirmed(const std::function<int64_t(int64_t length)>& need,
+                                        const std::function<int64_t(int64_t length)>& lacks,
+                                        int64_t limit, const SearchRange& range) {
+  const int64_t step = limit / 100;
+  for (int tries = 1; tries <= kMostTries; ++tries) {
+    const std::optional<int64_t> longest = LongestThatFits(need, limit, range);
+    if (!longest) break;
+    const int64_t bytes = lacks(*longest);
+    if (bytes <= 0) return longest;
+    limit -= std::max(bytes, step << tries);
+  }
+  return std::nullopt;
 }
 
 }  // namespace sophia::plan

@@ -28,9 +28,9 @@ struct MemoryPolicy {
   std::string ToString() const;
 };
 
-// Policies to try one after another for sequences of `length` tokens in such a model: each
-// takes longer than the one before it, and the last takes the least of the device's memory. A host
-// beside the device can hold activations.
+// Policies to try for sequences of `length` tokens in such a model. On most chips each takes longer
+// than the one before it, see PoliciesByTime(); the last takes the least of the device's memory. A
+// host beside the device can hold activations.
 std::vector<MemoryPolicy> PoliciesToTry(const models::ModelSizes& sizes, int64_t length,
                                         bool has_host);
 

@@ -90,7 +90,7 @@ struct TrainOptions {
   int64_t max_length = 1024;
   bool packing = true;  // several rows in a sequence, where they fit
   bool shuffle = true;
-  std::optional<MemoryPolicy> policy = {};  // absent: the first of PoliciesToTry that fits
+  std::optional<MemoryPolicy> policy = {};  // absent: the first of PoliciesByTime that fits
   uint64_t seed = 42;                       // below 2^32
   EvalOptions eval = {};
 

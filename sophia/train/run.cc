@@ -13,6 +13,7 @@
 #include "sophia/models/weights.h"
 #include "sophia/pallas/work_estimate.h"
 #include "sophia/train/fingerprint.h"
+#include "sophia/train/policy_order.h"
 #include "sophia/train/setup.h"
 #include "sophia/train/teacher.h"
 
@@ -102,8 +103,7 @@ void TrainingRun::Compile() {
 
 void TrainingRun::ChoosePolicy() {
   const bool has_host = environment_.client->platform_name() != "cpu";
-  const models::ModelSizes& sizes = plan_->model->sizes();
-  for (const MemoryPolicy& policy : PoliciesToTry(sizes, data_.shape.seq, has_host)) {
+  for (const MemoryPolicy& policy : PoliciesByTime(*plan_, StepOptionsOfRun(), has_host)) {
     options_.policy = policy;
     try {
       if (CompileWith(policy)) return;
@@ -113,7 +113,8 @@ void TrainingRun::ChoosePolicy() {
   }
   Fail("policy",
        "expected a policy with which the step fits, got none; shorter rows (--max-length) or fewer "
-       "of them (--per-device-train-batch-size) take less, `sophia plan` says how much");
+       "of them (--per-device-train-batch-size) take less; `sophia plan --max-length auto` with "
+       "these options says the longest that fits");
 }
 
 void TrainingRun::CompileEvaluation() {
@@ -134,10 +135,15 @@ void TrainingRun::CompileEvaluation() {
        evaluator_->shape().batch);
 }
 
-bool TrainingRun::CompileWith(const MemoryPolicy& policy) {
+StepOptions TrainingRun::StepOptionsOfRun() const {
   StepOptions step_options = StepOptionsOf(options_, data_.shape, plan_->policy->kernels(),
                                            teacher_ ? &*teacher_ : nullptr);
   step_options.norm_groups = norm_groups_;
+  return step_options;
+}
+
+bool TrainingRun::CompileWith(const MemoryPolicy& policy) {
+  StepOptions step_options = StepOptionsOfRun();
   step_options.policy = policy;
   const StepProgram step = TraceStep(*plan_, step_options);
   slots_ = step.slots;

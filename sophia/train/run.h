@@ -81,6 +81,7 @@ class TrainingRun {
   // Compiles with one policy after another until the step fits. Throws Error when none does.
   void ChoosePolicy();
   void CompileEvaluation();
+  StepOptions StepOptionsOfRun() const;  // but for the policy
   // Whether the step fits, as far as the environment knows.
   bool CompileWith(const MemoryPolicy& policy);
   void LoadWeights(const Checkpoint* checkpoint);

@@ -8,6 +8,7 @@
 
 #include "sophia/base/error_for_test.h"
 #include "sophia/base/file.h"
+#include "sophia/models/kernel_choice.h"
 #include "sophia/pjrt/test_support.h"
 #include "sophia/plan/measure.h"
 #include "sophia/runtime/program.h"
@@ -199,6 +200,14 @@ TEST(ChosenPolicyTest, IsTheFirstThatFits) {
                   "[policy] expected a policy with which the step fits, got none")));
 }
 
+TEST(ChosenPolicyTest, OneThatIsNamedIsUsedThoughItDoesNotFit) {
+  TrainOptions options = TwoSteps();
+  options.policy = MemoryPolicy::FromText("layers");
+  TrainingRun run(options, OnlyFits("products"));
+  EXPECT_EQ(run.options().policy->ToString(), "layers");
+  EXPECT_GT(run.Step(run.NextBatch()).loss, 0);
+}
+
 TEST(ChosenPolicyTest, EvaluationMustFitBesideTheOptimizersState) {
   TrainOptions options = TwoSteps();
   options.eval = {.data = {kFixtures / "sft/rows.jsonl"}, .strategy = EvalStrategy::kSteps};
@@ -237,15 +246,15 @@ TEST(ChosenPolicyTest, StaysWhenTheRunGoesOn) {
 class PolicyMemoryTest : public ::testing::Test {
  protected:
   static constexpr int64_t kSeq = 2048;
-  static constexpr int64_t kModel = 128;
   static constexpr int64_t kHead = 128;
   static constexpr int64_t kLarge = 65536;
-  static constexpr int64_t kInput = kSeq * kModel * 2;  // bytes of one layer's input
+
+  int64_t input() const { return kSeq * width_ * 2; }  // bytes of one layer's input
 
   StepProgram Trace(const std::string& policy) const {
     const Json config = {{"model_type", "llama"},
                          {"vocab_size", vocab_},
-                         {"hidden_size", kModel},
+                         {"hidden_size", width_},
                          {"intermediate_size", inner_},
                          {"num_hidden_layers", layers_},
                          {"num_attention_heads", heads_},
@@ -254,11 +263,16 @@ class PolicyMemoryTest : public ::testing::Test {
                          {"head_dim", kHead},
                          {"rms_norm_eps", 1e-5},
                          {"tie_word_embeddings", true}};
-    const models::ModelPlan plan(
-        config, "test",
-        std::make_unique<lora::LoraPolicy>(DType::kBF16, lora::LoraConfig{.rank = 8}));
+    auto adapters = std::make_unique<lora::LoraPolicy>(DType::kBF16, lora::LoraConfig{.rank = 8});
+    if (is_packed_) {
+      adapters->set_packing([](const nn::ParamSpec& spec) {
+        return spec.is_table ? nullptr : quant::FindPackedFormat("nf4");
+      });
+    }
+    const models::ModelPlan plan(config, "test", std::move(adapters));
+    if (is_packed_) plan.policy->set_kernels(models::KernelsFor(pallas::Chip::kV5e, std::nullopt));
     const TrainOptions options{.policy = MemoryPolicy::FromText(policy)};
-    return TraceStep(plan, StepOptionsOf(options, FullShape(kSeq, batch_)));
+    return TraceStep(plan, StepOptionsOf(options, FullShape(kSeq, batch_), plan.policy->kernels()));
   }
 
   int64_t Need(const std::string& policy) const {
@@ -268,6 +282,8 @@ class PolicyMemoryTest : public ::testing::Test {
   const plan::Target target_ = plan::FindTarget("v5e:1x1", pjrt::TpuPlugin());
 
   BatchOptions batch_ = {.batch = 1};
+  bool is_packed_ = false;  // linear weights in NF4, and kernels
+  int64_t width_ = 128;
   int64_t layers_ = 2;
   int64_t heads_ = 1;
   int64_t inner_ = 256;
@@ -277,28 +293,28 @@ class PolicyMemoryTest : public ::testing::Test {
 TEST_F(PolicyMemoryTest, LayersSavesTheProducts) {
   layers_ = 512;
   // q, k, v, o, attention and down; gate and up.
-  const int64_t products = layers_ * (6 * kInput + 2 * kSeq * inner_ * 2);
+  const int64_t products = layers_ * (6 * input() + 2 * kSeq * inner_ * 2);
   EXPECT_GT(Need("products") - Need("layers"), products * 3 / 4);
 }
 
 TEST_F(PolicyMemoryTest, NamesSaveWhatIsNotNamed) {
   layers_ = 512;
-  EXPECT_GT(Need("products") - Need("attention"), layers_ * 5 * kInput);
-  EXPECT_GT(Need("attention") - Need("layers"), layers_ * kInput * 3 / 4);
+  EXPECT_GT(Need("products") - Need("attention"), layers_ * 5 * input());
+  EXPECT_GT(Need("attention") - Need("layers"), layers_ * input() * 3 / 4);
 }
 
 TEST_F(PolicyMemoryTest, OffloadMovesTheInputsToTheHost) {
   layers_ = 512;
-  EXPECT_GT(Need("layers") - Need("layers,offload"), layers_ * kInput * 3 / 4);
+  EXPECT_GT(Need("layers") - Need("layers,offload"), layers_ * input() * 3 / 4);
   const plan::Measurement whole = plan::CompileForTpu(target_, *Trace("layers,offload").graph);
   EXPECT_TRUE(whole.fits);
-  EXPECT_EQ(whole.offloaded, layers_ * kInput);
+  EXPECT_EQ(whole.offloaded, layers_ * input());
 }
 
 TEST_F(PolicyMemoryTest, OffloadTablesMovesEmbeddingAndHead) {
   inner_ = kLarge;  // most is needed within a layer, where no table is
   vocab_ = 512 * 1024;
-  const int64_t table = vocab_ * kModel * 2;
+  const int64_t table = vocab_ * width_ * 2;
   EXPECT_GT(Need("layers") - Need("layers,offload_tables"), table / 2);
   const plan::Measurement whole =
       plan::CompileForTpu(target_, *Trace("layers,offload_tables").graph);
@@ -315,16 +331,33 @@ TEST_F(PolicyMemoryTest, PrefetchHoldsAtMostOneMoreInput) {
   const plan::Measurement with = bytes("layers,offload,prefetch");
   EXPECT_EQ(with.offloaded, without.offloaded);
   EXPECT_GT(with.need, without.need);
-  EXPECT_LE(with.need, without.need + kInput);
+  EXPECT_LE(with.need, without.need + input());
 }
 
 TEST_F(PolicyMemoryTest, EveryKeepsOneInputOfAGroup) {
   layers_ = 512;
   // Inputs of 32 groups, and of the 16 layers of one group at a time.
-  EXPECT_GT(Need("layers") - Need("layers,every=16"), (layers_ - 32 - 16) * kInput * 3 / 4);
+  EXPECT_GT(Need("layers") - Need("layers,every=16"), (layers_ - 32 - 16) * input() * 3 / 4);
 }
 
 TEST_F(PolicyMemoryTest, MlpTilesKeepInnerValuesOfOneTile) {
+  inner_ = kLarge;
+  EXPECT_GT(Need("layers") - Need("layers,tile=256"), 2 * kSeq * inner_ * 2);
+}
+
+TEST_F(PolicyMemoryTest, TilesKeepWhatProjectionsSeeOfOneTile) {
+  width_ = kLarge / 4;  // as wide as nothing else
+  EXPECT_GT(Need("layers") - Need("layers,tile=256"), 2 * input());
+}
+
+TEST_F(PolicyMemoryTest, LeversSaveBesidePackedWeights) {
+  is_packed_ = true;
+  layers_ = 512;
+  const int64_t of_layers = Need("layers");
+  const int64_t products = layers_ * (6 * input() + 2 * kSeq * inner_ * 2);
+  EXPECT_GT(Need("products") - of_layers, products * 3 / 4);
+  EXPECT_GT(of_layers - Need("layers,offload"), layers_ * input() * 3 / 4);
+  layers_ = 2;
   inner_ = kLarge;
   EXPECT_GT(Need("layers") - Need("layers,tile=256"), 2 * kSeq * inner_ * 2);
 }
@@ -334,7 +367,7 @@ TEST_F(PolicyMemoryTest, AccumulationKeepsOneMicroBatch) {
   batch_ = {.batch = 4};
   const int64_t at_once = Need("layers");
   batch_ = {.batch = 1, .accumulation = 4};
-  EXPECT_GT(at_once - Need("layers"), 3 * layers_ * kInput * 3 / 4);
+  EXPECT_GT(at_once - Need("layers"), 3 * layers_ * input() * 3 / 4);
 }
 
 TEST_F(PolicyMemoryTest, KvHeadsKeepsQueriesOfOneGroup) {

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from cli_support import ROOT, SMOLLM2, output
+from cli_support import ROOT, SMOLLM2, output, sophia
 
 
 def test_the_check_agrees_with_the_compilation():
@@ -11,6 +11,14 @@ def test_the_check_agrees_with_the_compilation():
     early, full = (json.loads(output(*arguments, *more)) for more in (["--no-confirm"], []))
     assert not early["confirmed"] and full["confirmed"]
     assert early["peak_bytes"] == pytest.approx(full["peak_bytes"], rel=0.05)
+
+
+def test_the_longest_context_is_confirmed():
+    arguments = ("plan", "--model", SMOLLM2, "--batch-size", 16, "--policy", "products", "--json", "--max-length")
+    longest = json.loads(output(*arguments, "auto"))
+    assert longest["fits"] and longest["confirmed"] and longest["seq"] % 128 == 0 and 0 < longest["seq"] < 8192
+    beyond = sophia(*arguments, longest["seq"] + 256)
+    assert beyond.returncode == 1 and not json.loads(beyond.stdout)["fits"]
 
 
 LLAMA_3_1_8B = ROOT / "examples" / "plan" / "llama-3.1-8b"

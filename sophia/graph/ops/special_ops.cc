@@ -276,6 +276,10 @@ bool IsOnHost(const Tensor& tensor) {
   return tensor.node()->op == &kPlace && tensor.node()->attrs.Get<bool>("on_host");
 }
 
+bool IsFetched(const Tensor& tensor) {
+  return tensor.node()->op == &kPlace && !tensor.node()->attrs.Get<bool>("on_host");
+}
+
 std::string ShardingText(const Sharding& sharding) {
   std::vector<std::string> dims;
   for (const auto& axes : sharding.axes) {

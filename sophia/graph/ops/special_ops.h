@@ -33,6 +33,8 @@ enum class Placement : uint8_t { kDevice, kPinnedHost };
 Tensor Place(const Tensor& x, Placement where, Loc loc = Loc::current());
 // Whether a tensor is the result of Place(…, Placement::kPinnedHost).
 bool IsOnHost(const Tensor& tensor);
+// Whether it is the result of Place(…, Placement::kDevice).
+bool IsFetched(const Tensor& tensor);
 
 struct CustomCallOptions {
   std::string backend_config = {};
