@@ -209,6 +209,11 @@ std::string Body(const RunFiles& files, bool live) {
   return tables.empty() ? body : body + Section("Configuration", tables);
 }
 
+std::string StartingBody(const RunFiles& files) {
+  return fmt::format("<h1>{}</h1>\n<p><strong id=\"state\">starting</strong>, no step yet</p>\n",
+                     EscapeStart(Name(files), 200));
+}
+
 std::string Page(const RunFiles& files, bool live) {
   return PageAround(Body(files, live), files, live);
 }

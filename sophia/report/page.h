@@ -13,6 +13,8 @@ std::string Page(const RunFiles& files, bool live);
 
 // What lies within the page's <main>. A live one knows that the run goes on.
 std::string Body(const RunFiles& files, bool live);
+// The same before the run has written its first file: what is there may be an earlier run's.
+std::string StartingBody(const RunFiles& files);
 // The page with this body.
 std::string PageAround(std::string_view body, const RunFiles& files, bool live);
 

@@ -10,6 +10,7 @@ namespace sophia::report {
 namespace fs = std::filesystem;
 namespace {
 
+constexpr std::string_view kRunFile = "run.json";
 constexpr size_t kLargestFile = 16 << 20;
 constexpr size_t kMostSamples = 20;
 
@@ -33,7 +34,7 @@ RunFiles::RunFiles(fs::path folder)
 
 void RunFiles::Refresh() {
   problems_.clear();
-  run_ = ReadObject("run.json");
+  run_ = ReadObject(kRunFile);
   options_ = ReadObject("training_args.json");
   plan_ = ReadObject("plan.json");
   ReadSamples();
@@ -47,6 +48,12 @@ void RunFiles::Refresh() {
         fmt::format("metrics.jsonl: {} lines are no objects with a step", metrics().broken_lines));
   }
   if (metrics().ends_early) problems_.emplace_back("metrics.jsonl: the last line is not complete");
+}
+
+bool RunFiles::HasRunSince(fs::file_time_type time) const {
+  std::error_code error;
+  const fs::file_time_type written = fs::last_write_time(folder_ / kRunFile, error);
+  return !error && written >= time;
 }
 
 Json RunFiles::ReadObject(std::string_view name) {

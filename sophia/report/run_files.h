@@ -25,6 +25,9 @@ class RunFiles {
   // Reads what has changed.
   void Refresh();
 
+  // Whether run.json was written since then.
+  bool HasRunSince(std::filesystem::file_time_type time) const;
+
   const std::filesystem::path& folder() const { return folder_; }
   const Metrics& metrics() const { return metrics_.metrics(); }
   // Objects, or null: run.json, training_args.json, and plan.json as `sophia plan --json` prints

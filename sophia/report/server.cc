@@ -69,6 +69,7 @@ struct LiveServer::State {
   explicit State(const std::filesystem::path& folder) : files(folder) {}
 
   RunFiles files;
+  const std::filesystem::file_time_type started_at = std::filesystem::file_time_type::clock::now();
   std::string host;   // as the user called it
   std::string token;  // empty: not needed
   Clock::time_point read_at;
@@ -92,13 +93,19 @@ struct LiveServer::State {
       return {MHD_HTTP_FORBIDDEN, "expected the address that sophia printed\n"};
     }
     if (url != "/" && url != "/body") return {MHD_HTTP_NOT_FOUND, "expected / or /body\n"};
+    const std::string text = CurrentBody();
+    return {MHD_HTTP_OK, url == "/" ? PageAround(text, files, true) : text};
+  }
+
+  std::string CurrentBody() {
+    if (!files.HasRunSince(started_at)) return StartingBody(files);
     const bool is_old = !body || Clock::now() - read_at > kOldestAnswer;
     if (is_old) {
       files.Refresh();
       body = Body(files, true);
       read_at = Clock::now();
     }
-    return {MHD_HTTP_OK, url == "/" ? PageAround(*body, files, true) : *body};
+    return *body;
   }
 };
 

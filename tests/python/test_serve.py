@@ -11,7 +11,7 @@ import time
 import urllib.parse
 
 import pytest
-from cli_support import PROGRAM, complaint, training
+from cli_support import PROGRAM, complaint, output, training
 from page_support import Page, assert_self_contained
 
 ENDLESS = {"max-steps": 1000000, "save-strategy": "no"}
@@ -27,6 +27,7 @@ class Live:
                                         stderr=subprocess.PIPE, text=True)
         line = self.process.stdout.readline()
         self.url = urllib.parse.urlsplit(re.fullmatch(r"live page: (http://\S+)\n", line)[1])
+        self.first = Page(self.get()[2])
         for line in self.process.stdout:
             if line.startswith("step 1/"):
                 break
@@ -81,6 +82,14 @@ def test_the_page_follows_the_run(live):
     while live.step() <= before:
         assert time.monotonic() < deadline
         time.sleep(0.2)
+
+
+def test_before_the_first_step_no_earlier_run_is_shown(tmp_path):
+    out = tmp_path / "out"
+    output(*training(out))
+    run = Live(out)
+    run.stop()
+    assert run.first.ids == {"state": "starting"} and not run.first.plots
 
 
 def test_the_page_is_not_built_for_every_request(live):
