@@ -31,13 +31,13 @@ RunTests() {
 }
 
 main() {
-  local labels=(-LE '^slow$')
+  local labels=(-LE '^slow$') group=test
   case ${1:-} in
     '') ;;
-    --slow) labels=() ;;
+    --slow) labels=() group=slow ;;
     *) echo "tests: expected no argument or --slow, got '$1'" >&2; exit 2 ;;
   esac
-  tools/setup.sh test
+  tools/setup.sh "$group"
   cmake --preset release --log-level=WARNING
   cmake --build build -j "$kJobs"
   cmake --preset asan --log-level=WARNING

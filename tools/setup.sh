@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Installs what a group of targets needs; a second run changes nothing and touches no network.
-# usage: tools/setup.sh build|test|format|oracle|bench
+# usage: tools/setup.sh build|test|slow|format|oracle|bench
 #   build   Debian packages to compile with; .deps/{include,lib,plugins,models,licenses}
 #   test    build, clang tools and .deps/venv
+#   slow    test, and a browser for the tests labelled `slow`
 #   format  git and clang-format
 #   oracle  build and .deps/venv-oracle (torch, transformers, peft)
 #   bench   as oracle
@@ -20,6 +21,7 @@ readonly -a kBuildPackages=(
   libcli11-dev libfmt-dev libgtest-dev libgmock-dev libmicrohttpd-dev libonig-dev libssl-dev
   libutf8proc-dev libyaml-cpp-dev nlohmann-json3-dev)
 readonly -a kTestPackages=(clang-format clang-tidy)
+readonly -a kSlowTestPackages=(chromium-headless-shell)
 
 Say() { echo "setup: $*" >&2; }
 Die() { Say "$*"; exit 1; }
@@ -174,13 +176,17 @@ main() {
       Build "${kTestPackages[@]}"
       Venv venv test
       ;;
+    slow)
+      Build "${kTestPackages[@]}" "${kSlowTestPackages[@]}"
+      Venv venv test
+      ;;
     format) DebianPackages git clang-format ;;
     oracle | bench)
       Build
       Venv venv-oracle test oracle
       ;;
     *)
-      Say "expected one of build, test, format, oracle, bench, got '$group'"
+      Say "expected one of build, test, slow, format, oracle, bench, got '$group'"
       exit 2
       ;;
   esac

@@ -22,4 +22,4 @@ def test_second_run_touches_no_network(group):
 def test_unknown_group_is_wrong_usage():
     result = subprocess.run([ROOT / "tools" / "setup.sh", "tset"], capture_output=True, text=True, check=False)
     assert result.returncode == 2
-    assert "expected one of build, test, format, oracle, bench, got 'tset'" in result.stderr
+    assert "expected one of build, test, slow, format, oracle, bench, got 'tset'" in result.stderr
