@@ -2,8 +2,8 @@
 """Useful tokens a second of `sophia train` on rows of mixed lengths, packed and not.
 
 The lengths are log-normal, as those of instruction sets are: median 96, at most 512 tokens. Both runs go once through
-the same rows on the CPU; useful tokens are those of the rows, without padding. Prints the ratio and
-writes it to build/bench_packing.json.
+the same rows on the CPU; useful tokens are those of the rows, without padding. Prints the ratio, and
+how long steps waited for data, and writes both to build/bench_packing.json.
 """
 
 import json
@@ -54,11 +54,13 @@ def run_epoch(args, flag):
         ]
         print(f"$ {shlex.join(command)}", flush=True)
         output, peak_rss_mb, _ = run_process(command)
+        steps_of_run = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    waited = sum(one["data_wait_seconds"] for one in steps_of_run) / sum(one["step_seconds"] for one in steps_of_run)
     steps, seconds = re.search(r"(\d+) steps in ([0-9.]+) s", output).groups()
     result = {"steps": int(steps), "seconds": float(seconds), "peak_rss_mb": peak_rss_mb,
-              "tokens_per_second": tokens / float(seconds)}
+              "tokens_per_second": tokens / float(seconds), "waited_for_data": waited}
     print(f"  {steps} steps in {seconds} s: {result['tokens_per_second']:.0f} useful tokens/s, "
-          f"{peak_rss_mb:.0f} MB", flush=True)
+          f"{peak_rss_mb:.0f} MB, {waited:.2%} of the steps' time waited for data", flush=True)
     return result
 
 

@@ -122,6 +122,17 @@ void LoadBest(const BestModel& best, TrainingRun& run) {
   }
 }
 
+void SaveAdapter(TrainingRun& run, const std::filesystem::path& folder,
+                 const std::optional<std::filesystem::path>& checkpoint) {
+  try {
+    run.SaveAdapter(folder);
+  } catch (const Error& error) {
+    if (!checkpoint) throw;
+    throw Error(folder.string(), fmt::format("{}; --resume continues from {}", error.message(),
+                                             checkpoint->string()));
+  }
+}
+
 }  // namespace
 
 TrainResult Train(const TrainOptions& options, const TrainEnvironment& environment,
@@ -149,12 +160,12 @@ TrainResult Train(const TrainOptions& options, const TrainEnvironment& environme
   try {
     RunSteps(run, log, saver, evaluation, console, result);
     result.last_step = run.done();
-    log.Finish();
     if (result.signal == 0) {
       record.CheckBase();
       if (options.eval.load_best) LoadBest(result.best, run);
-      run.SaveAdapter(output.folder);
+      SaveAdapter(run, output.folder, result.checkpoint);
     }
+    log.Finish();
   } catch (const std::exception& error) {
     record.End(RunEnd::kFailed, error.what());
     throw;

@@ -1,6 +1,7 @@
 """`sophia merge` and `sophia export` against NumPy, gguf, safetensors and tokenizers."""
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -8,11 +9,13 @@ import subprocess
 import time
 
 import gguf
+import ml_dtypes
 import numpy as np
 import pytest
 from cli_support import FIXTURES, GQA, PROGRAM, SMOLLM2, complaint, logits_of, output, training
 from gguf.quants import dequantize, quantize
 from safetensors.numpy import load_file, save_file
+from safetensors_reader import read_safetensors
 from tokenizers import Tokenizer
 
 CORPUS = [json.loads(line)["text"] for line in
@@ -63,6 +66,30 @@ def test_merged_model_gives_the_adapter_s_logits(merged, adapter, tmp_path):
     scale = np.abs(want).max()
     assert np.abs(base - want).max() > 1e-2 * scale
     np.testing.assert_allclose(got, want, rtol=0, atol=1e-5 * scale)
+
+
+@pytest.mark.parametrize(("name", "dtype"), [("f16", np.float16), ("bf16", ml_dtypes.bfloat16)])
+def test_halves_are_the_nearest(adapter, merged, tmp_path, name, dtype):
+    def rounded(weight):
+        return weight.astype(dtype).astype(np.float32)
+
+    given = ("--model", GQA, "--adapter", adapter)
+    output("merge", *given, "--dtype", name, "--out", tmp_path / "half")
+    got, whole = read_safetensors(tmp_path / "half" / "model.safetensors"), load_file(merged / "model.safetensors")
+    assert got.keys() == whole.keys()
+    for key, weight in whole.items():
+        assert got[key].dtype == dtype, key
+        np.testing.assert_array_equal(got[key].astype(np.float32), rounded(weight), key)
+    config = json.loads((tmp_path / "half" / "config.json").read_text())
+    assert config["torch_dtype"] == {"f16": "float16", "bf16": "bfloat16"}[name]
+    files = [tmp_path / f"{one}.gguf" for one in (name, "f32")]
+    for file in files:
+        output("export", *given, "--quantization", file.stem, "--out", file)
+    half, whole = map(tensors_of, files)
+    for key, tensor in half.items():
+        weight = values_of(whole[key])
+        assert tensor.tensor_type.name == (name.upper() if weight.ndim > 1 else "F32")
+        np.testing.assert_array_equal(values_of(tensor), rounded(weight) if weight.ndim > 1 else weight, key)
 
 
 def test_merging_again_replaces_every_weight(adapter, tmp_path):
@@ -225,7 +252,14 @@ def test_merge_from_gguf_writes_a_tokenizer(tmp_path):
     output(*training(adapter, model=SMOLLM2, data=rows, **{"lora-r": 1, "max-steps": 1,
                                                           "max-length": 16}))
     folder = tmp_path / "merged"
-    output("merge", "--model", SMOLLM2, "--adapter", adapter, "--out", folder, "--dtype", "f32")
+    with subprocess.Popen([PROGRAM, "merge", "--model", SMOLLM2, "--adapter", adapter, "--out", folder, "--dtype", "f32"],
+                          stdout=subprocess.DEVNULL) as merge:
+        _, status, usage = os.wait4(merge.pid, 0)
+        merge.returncode = os.waitstatus_to_exitcode(status)
+    assert merge.returncode == 0
+    # The base file, mapped, and the widest tensor as it is read and written: not all 538 MB that are written.
+    largest = max(weight.nbytes for weight in load_file(folder / "model.safetensors").values())
+    assert usage.ru_maxrss * 1024 < SMOLLM2.stat().st_size + 2 * largest
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     for text in [text for text in CORPUS if "\0" not in text][:8]:
         ids = json.loads(output("tokenize", "--model", SMOLLM2, f"--text={text}"))

@@ -306,6 +306,21 @@ def test_a_full_disk_costs_checkpoints_only(tmp_path, reference):
     assert rows(out) == rows(reference)
 
 
+def test_a_full_disk_at_the_end_leaves_the_last_checkpoint(tmp_path, reference):
+    """The limit stands for the disk again: no adapter fits."""
+    out = stopped_after(reference, tmp_path / "out", 8)
+    limit = (reference / "adapter_model.safetensors").stat().st_size - 1
+    result = subprocess.run(
+        [PROGRAM, *map(str, run(out, "--resume"))], capture_output=True, text=True, check=False,
+        restore_signals=False, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
+    assert result.returncode == 1
+    assert result.stderr.splitlines()[-1] == (
+        f"sophia: error: [{out}] expected to write the whole file, got: File too large; "
+        f"--resume continues from {out / 'checkpoint-8'}")
+    output(*run(out, "--resume"))
+    assert_same_end(out, reference)
+
+
 def test_leftovers_of_a_killed_writer_are_removed(tmp_path, reference):
     out = stopped_after(reference, tmp_path / "out", 8)
     shutil.copytree(out / "checkpoint-8", out / "tmp-checkpoint-12")
