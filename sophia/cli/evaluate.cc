@@ -195,12 +195,18 @@ int RunEval(const Values& values) {
 }
 
 int RunCompare(const Values& values) {
-  const std::string first = values.NeedText("first");
-  const std::string second = values.Text("second");
-  const Rows rows = ReadRows(values, {first, second}, 0);
+  std::vector<std::string> paths = {values.NeedText("first")};
+  paths.insert(values.Has("second") ? paths.end() : paths.begin(), values.Text("second"));
+  for (std::string& path : paths) {
+    if (path == train::kBaseTeacher) path.clear();
+  }
+  if (paths[0].empty() && paths[1].empty()) {
+    throw UsageError("expected an adapter or a model to compare with the base model, got none");
+  }
+  const Rows rows = ReadRows(values, paths, 0);
   eval::Report report = ReportOn(values, rows);
-  report.outcomes.push_back(Evaluate(values, "a", second.empty() ? "" : first, rows, kProbes));
-  report.outcomes.push_back(Evaluate(values, "b", second.empty() ? first : second, rows, kProbes));
+  report.outcomes.push_back(Evaluate(values, "a", paths[0], rows, kProbes));
+  report.outcomes.push_back(Evaluate(values, "b", paths[1], rows, kProbes));
   const std::vector<float>& counted = report.outcomes[0].states.counted;
   if (std::ranges::count(counted, 1.0F) >= nn::kLeastTokens) {
     report.geometry = eval::CompareGeometry(report.outcomes[0].states, report.outcomes[1].states,

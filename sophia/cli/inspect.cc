@@ -152,6 +152,9 @@ int RunInspect(const Values& values) {
     Fail(path.string(), "expected a model, an adapter or a file of tensors, got nothing there");
   }
   if (fs::is_directory(path)) {
+    if (!lora::IsAdapterFolder(path) && !fs::exists(path / "config.json")) {
+      Fail(path.string(), "expected a folder with config.json or adapter_config.json, got neither");
+    }
     if (lora::IsAdapterFolder(path)) {
       InspectAdapter(path, all);
     } else {

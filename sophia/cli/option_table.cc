@@ -68,7 +68,7 @@ constexpr auto kOptions = std::to_array<OptionSpec>({
     {kMeasuring, kModel, "data", "dataset_name eval_data", kTexts, "ROWS.jsonl", "",
      "rows to measure on: a file, or a folder's valid.jsonl; several when given again"},
     {kCompare, kModel, "first", "", kText, "ADAPTER", "",
-     "PEFT adapter, or another model of the same vocabulary; alone: against the base model",
+     "PEFT adapter, another model of the same vocabulary, or base; alone: against the base model",
      Range(), true},
     {kCompare, kModel, "second", "", kText, "OTHER", "", "another", Range(), true},
     {kTalking | kLogits | kMerge | kExport | kEval, kModel, "adapter", "", kText, "FOLDER", "",

@@ -92,7 +92,7 @@ nn::PackingRule QuantRule::Function() const {
   return [state = state_](const nn::ParamSpec& spec) { return state->FormatOf(spec); };
 }
 
-void QuantRule::CheckNames() const {
+void QuantRule::CheckNames(const std::vector<nn::ParamSpec>& specs) const {
   std::set<std::string> last_names;
   for (const std::string& module : state_->met) {
     last_names.insert(module.substr(module.rfind('.') + 1));
@@ -102,6 +102,12 @@ void QuantRule::CheckNames() const {
     const std::string& name = one.first;
     const bool used = std::ranges::any_of(
         state_->met, [&](const std::string& module) { return nn::EndsWithModule(module, name); });
+    const bool is_trained = std::ranges::any_of(specs, [&](const nn::ParamSpec& spec) {
+      return spec.trainable && nn::EndsWithModule(ModuleOf(spec), name);
+    });
+    if (!used && is_trained) {
+      Fail("quant", "expected frozen modules, got '{}', which is trained whole", name);
+    }
     if (!used) {
       Fail("quant", "expected names among {}, got '{}'{}", Join(known, ", "), name,
            DidYouMean(name, known));
@@ -115,7 +121,7 @@ std::unique_ptr<ModelPlan> BuildPlan(const ModelFiles& files,
   const QuantRule rule(files, QuantChoice::FromText(quant));
   policy->set_packing(rule.Function());
   auto plan = std::make_unique<ModelPlan>(files.config(), files.config_name(), std::move(policy));
-  rule.CheckNames();
+  rule.CheckNames(plan->specs());
   return plan;
 }
 

@@ -32,8 +32,9 @@ class QuantRule {
 
   // Throws Error, when called, for sizes that a format does not allow.
   nn::PackingRule Function() const;
-  // Once the model is declared: throws Error for a name that no module has, with those there are.
-  void CheckNames() const;
+  // Once the model is declared: throws Error for a name that no frozen module has, with those there
+  // are.
+  void CheckNames(const std::vector<nn::ParamSpec>& specs) const;
 
  private:
   struct State;

@@ -219,6 +219,11 @@ def test_inspect_says_what_it_is(adapter):
     assert "model.embed_tokens.weight F32 [128, 48]" in output("inspect", GQA, "--tensors")
 
 
+def test_inspect_of_a_folder_of_neither(tmp_path):
+    line = complaint(1, "inspect", tmp_path)
+    assert line == f"[{tmp_path}] expected a folder with config.json or adapter_config.json, got neither"
+
+
 def test_device_takes_an_index(tmp_path):
     last = re.findall(r"device +(cpu:\d+) ", sophia("doctor").stdout)[-1]
     logits = tmp_path / "logits.safetensors"

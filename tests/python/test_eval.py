@@ -92,6 +92,9 @@ def test_one_adapter_is_compared_with_the_base():
     found = json.loads(output("compare", ALL, *TINY, "--json"))
     expect_comparison(found, "ab", BASE, OF_ALL)
     assert found["a"]["adapter"] is None
+    assert json.loads(output("compare", "base", ALL, *TINY, "--json")) == found
+    line = complaint(2, "compare", "base", *TINY)
+    assert line == "expected an adapter or a model to compare with the base model, got none"
     text = output("compare", ALL, *TINY, "--samples", 1)
     assert re.search(rf"^ +base +{re.escape(str(ALL))}$", text, re.MULTILINE)
     assert re.search(rf"^lower loss +{found['wins']['a']} rows +{found['wins']['b']} rows$", text, re.MULTILINE)

@@ -186,10 +186,10 @@ TEST(QuantRuleTest, ModulesByName) {
   EXPECT_EQ(format("model.layers.{}.mlp.up_proj"), "none");
   EXPECT_EQ(format("model.embed_tokens", true), "none");
   EXPECT_EQ(format("lm_head", true), "int8");
-  rule.CheckNames();
+  rule.CheckNames({});
   const models::QuantRule unmet(files, models::QuantChoice::FromText("nf4,down=int8"));
   EXPECT_NE(unmet.Function()({.path = "mlp.down_proj.weight", .dims = {64, 64}}), nullptr);
-  EXPECT_THAT(MessageOf([&] { unmet.CheckNames(); }),
+  EXPECT_THAT(MessageOf([&] { unmet.CheckNames({}); }),
               ::testing::HasSubstr("[quant] expected names among down_proj, got 'down'"));
   const models::QuantRule head(files, models::QuantChoice::FromText("nf4,lm_head=nf4"));
   EXPECT_THAT(MessageOf([&] { head.Function()({.path = "lm_head.weight", .is_table = true}); }),
