@@ -122,8 +122,11 @@ WorkEstimate EstimateWork(const Graph& graph, const ChipInfo& chip) {
 double StepSeconds(double computing, const WorkEstimate& work, const ChipInfo& chip,
                    bool prefetches) {
   const double bandwidth = kHostBandwidth / chip.devices;
-  const double waited_for = prefetches ? work.from_host - work.to_host : work.from_host;
-  return std::max(computing, work.to_host / bandwidth) + waited_for / bandwidth;
+  const double out = work.to_host / bandwidth;
+  const double hidden_back = prefetches ? out : 0;
+  const double forward = computing / 4;
+  return std::max(forward, out) + std::max(computing - forward, hidden_back) +
+         work.from_host / bandwidth - hidden_back;
 }
 
 double CountFlops(const Graph& graph) {

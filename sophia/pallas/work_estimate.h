@@ -19,13 +19,14 @@ struct WorkEstimate {
 // every iteration, what lies between counts nothing: a lower bound.
 WorkEstimate EstimateWork(const Graph& graph, const ChipInfo& chip);
 
-// Bytes per second of a chip's link to its host, each way: PCIe of v6e, by
-// https://jax-ml.github.io/scaling-book/tpus/. Not published of the others, taken for all.
+// Bytes per second of a chip's link to its host, each way:
+// https://jax-ml.github.io/scaling-book/tpus/ has 16e9 for v4 and 15e9 for v6e; taken for all.
 inline constexpr double kHostBandwidth = 15e9;
 
 // Seconds of a step whose program computes for so long on one device. What goes to the host goes
-// while the device computes; what comes from there is waited for, unless it is prefetched: then
-// what went out before comes back in the same way.
+// during the forward pass, a quarter of a step that makes its layers' values again; what comes
+// from there is waited for, unless it is prefetched: then what went out before comes back during
+// the rest.
 double StepSeconds(double computing, const WorkEstimate& work, const ChipInfo& chip,
                    bool prefetches);
 

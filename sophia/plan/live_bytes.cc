@@ -29,8 +29,21 @@ const OpSet& ElementwiseOps() {
   return kOps;
 }
 
+// Whether only dimensions of one element change their place.
+bool KeepsOrder(const Node& transpose) {
+  const Dims& dims = transpose.inputs[0].dims();
+  int64_t last = -1;
+  for (const int64_t axis : transpose.attrs.Get<Dims>("permutation")) {
+    if (dims[static_cast<size_t>(axis)] == 1) continue;
+    if (axis < last) return false;
+    last = axis;
+  }
+  return true;
+}
+
 // Whose results are other readings of their operands, or cost nothing to make again.
 bool IsView(const Node& node) {
+  if (node.op->name == "transpose") return KeepsOrder(node);
   constexpr std::array<std::string_view, 10> kNames = {
       "constant",      "full",
       "iota",          "reshape",
@@ -39,6 +52,11 @@ bool IsView(const Node& node) {
       "stop_gradient", "checkpoint_name",
   };
   return std::ranges::find(kNames, node.op->name) != kNames.end();
+}
+
+// A wider copy is made where it is read; a narrower one is kept instead of what it is made from.
+bool Widens(const Node& convert) {
+  return convert.results[0].bytes() >= convert.inputs[0].shape().bytes();
 }
 
 bool IsElementwise(const Node& node) { return ElementwiseOps().contains(node.op); }
@@ -66,7 +84,7 @@ std::vector<Tensor> ReadBy(const Node& node) {
 class Memory {
  public:
   Memory(const Graph& graph, const Region& function) : graph_(graph), live_(LiveTensors(function)) {
-    CountReaders(function);
+    FindReaders(function);
   }
 
   // The most that is live at once of what the region makes, and of its parameters from `own` on.
@@ -116,11 +134,11 @@ class Memory {
   }
 
  private:
-  void CountReaders(const Region& region) {
-    for (const Tensor& result : region.results) ++readers_[result];
+  void FindReaders(const Region& region) {
+    for (const Tensor& result : region.results) readers_[result].push_back(nullptr);
     for (const auto& node : region.nodes) {
-      for (const Tensor& input : node->inputs) ++readers_[input];
-      for (const auto& inner : node->regions) CountReaders(*inner);
+      for (const Tensor& input : node->inputs) readers_[input].push_back(node.get());
+      for (const auto& inner : node->regions) FindReaders(*inner);
     }
   }
 
@@ -134,8 +152,22 @@ class Memory {
   }
   bool IsFused(const Node& node) const {
     if (IsView(node)) return true;
+    if (!IsElementwise(node)) return false;
     const auto found = readers_.find({const_cast<Node*>(&node), 0});
-    return IsElementwise(node) && found != readers_.end() && found->second == 1;
+    if (found == readers_.end()) return false;
+    const bool is_convert = node.op->name == "convert";
+    const bool is_cheap = is_convert ? Widens(node) : found->second.size() == 1;
+    return is_cheap &&
+           std::ranges::all_of(found->second, [&](const Node* reader) { return Fuses(reader); });
+  }
+  // Whether what a node reads can be computed within it; nullptr: the end of a region.
+  bool Fuses(const Node* reader) const {
+    if (reader == nullptr || !reader->regions.empty() || reader->op == &kCall) return false;
+    if (reader->op->name == "custom_call") return false;
+    if (!IsView(*reader)) return true;
+    const auto found = readers_.find({const_cast<Node*>(reader), 0});
+    return found == readers_.end() ||
+           std::ranges::all_of(found->second, [&](const Node* next) { return Fuses(next); });
   }
 
   // The values in memory that a value is computed from where it is read.
@@ -143,7 +175,10 @@ class Memory {
     const auto found = roots_.find(tensor);
     if (found != roots_.end()) return found->second;
     std::vector<Tensor> roots;
-    if (!IsFused(*tensor.node())) {
+    const Tensor aliased = AliasedValue(tensor);
+    if (!(aliased == tensor)) {
+      roots = Roots(aliased);
+    } else if (!IsFused(*tensor.node())) {
       roots = {tensor};
     } else {
       TensorSet seen;
@@ -175,7 +210,8 @@ class Memory {
 
   const Graph& graph_;
   const LiveSet live_;
-  std::unordered_map<Tensor, int, TensorHash> readers_;
+  // nullptr: the end of a region.
+  std::unordered_map<Tensor, std::vector<const Node*>, TensorHash> readers_;
   std::unordered_map<Tensor, std::vector<Tensor>, TensorHash> roots_;
 };
 

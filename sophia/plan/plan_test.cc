@@ -269,9 +269,10 @@ TEST(StepTimeTest, WaitsForWhatIsNotHidden) {
   const pallas::WorkEstimate work{.to_host = 15e9, .from_host = 18e9};  // tables, too, come back
   EXPECT_DOUBLE_EQ(pallas::StepSeconds(5, work, chip, false), 5 + 1.2);
   EXPECT_DOUBLE_EQ(pallas::StepSeconds(5, work, chip, true), 5 + 0.2);
-  EXPECT_DOUBLE_EQ(pallas::StepSeconds(0.5, work, chip, true), 1 + 0.2);
+  EXPECT_DOUBLE_EQ(pallas::StepSeconds(2, work, chip, true), 1 + 1.5 + 0.2);
+  EXPECT_DOUBLE_EQ(pallas::StepSeconds(0.4, work, chip, true), 1 + 1 + 0.2);
   // Two cores share a v3 chip's link.
-  EXPECT_DOUBLE_EQ(pallas::StepSeconds(5, work, pallas::Info(pallas::Chip::kV3), true), 5 + 0.4);
+  EXPECT_DOUBLE_EQ(pallas::StepSeconds(10, work, pallas::Info(pallas::Chip::kV3), true), 10 + 0.4);
 }
 
 // The policies that an 8B QLoRA step of 8,192 tokens tries on a chip, in their order.
@@ -300,11 +301,10 @@ TEST(PolicyOrderTest, TheFastestFirst) {
                   "layers,offload,tile=2048", "layers,offload,tile=512", "layers,every=4,tile=2048",
                   "layers,offload,tile=512,kv_heads=1"));
   // Computing again is cheaper there than the bus.
-  EXPECT_THAT(
-      PoliciesOn(pallas::Chip::kTpu7x),
-      ElementsAre("products", "layers", "layers,tile=2048", "layers,offload,prefetch,tile=2048",
-                  "layers,every=4,tile=2048", "layers,offload,tile=2048", "layers,offload,tile=512",
-                  "layers,offload,tile=512,kv_heads=1"));
+  EXPECT_THAT(PoliciesOn(pallas::Chip::kTpu7x),
+              ElementsAre("products", "layers", "layers,tile=2048", "layers,every=4,tile=2048",
+                          "layers,offload,prefetch,tile=2048", "layers,offload,tile=2048",
+                          "layers,offload,tile=512", "layers,offload,tile=512,kv_heads=1"));
 }
 
 }  // namespace

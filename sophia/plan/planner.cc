@@ -76,10 +76,11 @@ class Planner {
       if (policy.ToString() == plan.policy) continue;
       if (NeedAt(policy, options_.max_length) > limit_) continue;
       const Plan longest = LongestWith(train::MemoryPolicy::FromText(plan.policy));
-      plan.hint = fmt::format("--policy {} fits; with {} {}", policy.ToString(), plan.policy,
+      plan.hint = fmt::format("--policy {} fits; with {} {} ({})", policy.ToString(), plan.policy,
                               longest.fits
                                   ? fmt::format("{} tokens are the most that do", longest.shape.seq)
-                                  : "no context does");
+                                  : "no context does",
+                              how_hints_know());
       return plan;
     }
     plan.hint = LengthThatFits();
@@ -106,7 +107,11 @@ class Planner {
     return HumanBytes(is_host ? plan.host : plan.memory.peak) + (is_host ? " of the host" : "");
   }
 
-  // By the early check.
+  const char* how_hints_know() const {
+    if (!has_compiler()) return "by the formula";
+    return is_tpu() ? "by the early check" : "by compiling";
+  }
+
   std::string LengthThatFits() {
     const Plan longest = LongestOfAll();
     if (!longest.fits) {
@@ -114,8 +119,8 @@ class Planner {
                          longest.memory.peak <= longest.limit ? "host" : "device",
                          longest.shape.seq, Want(longest));
     }
-    return fmt::format("{} tokens are the most that fit, with --policy {}", longest.shape.seq,
-                       longest.policy);
+    return fmt::format("{} tokens are the most that fit, with --policy {} ({})", longest.shape.seq,
+                       longest.policy, how_hints_know());
   }
 
   // By the early check, with the policies that take the least memory: of the device, and, where the
@@ -135,24 +140,34 @@ class Planner {
   }
 
   // The policies that take the least memory say how far it goes; then the first that goes as far.
+  // Where a whole compilation goes less far, once more.
   Plan ChooseForLongest() {
     const Plan longest = LongestOfAll();
     if (longest.fits) {
-      for (const train::MemoryPolicy& policy : policies()) {
-        if (policy.ToString() == longest.policy) break;
-        Plan plan = At(policy, longest.shape.seq, false);
-        if (plan.fits && request_.confirm) plan = At(policy, longest.shape.seq, true);
-        if (!plan.fits) continue;
-        plan.reason = fmt::format("the first that fits {} tokens", plan.shape.seq);
-        return plan;
-      }
+      if (const auto faster = FirstThatReaches(longest)) return *faster;
     }
     Plan plan = longest;
     if (request_.confirm) plan = Longest(train::MemoryPolicy::FromText(longest.policy), true);
+    if (plan.fits && plan.shape.seq < longest.shape.seq) {
+      if (const auto faster = FirstThatReaches(plan)) return *faster;
+    }
     plan.reason = plan.policy == PoliciesByMemory().back().ToString()
                       ? "takes the least memory"
                       : "the host is too short for others";
     return plan;
+  }
+
+  // Of the policies before that of `longest`, the first that fits its length.
+  std::optional<Plan> FirstThatReaches(const Plan& longest) {
+    for (const train::MemoryPolicy& policy : policies()) {
+      if (policy.ToString() == longest.policy) break;
+      Plan plan = At(policy, longest.shape.seq, false);
+      if (plan.fits && request_.confirm) plan = At(policy, longest.shape.seq, true);
+      if (!plan.fits) continue;
+      plan.reason = fmt::format("the first that fits {} tokens", plan.shape.seq);
+      return plan;
+    }
+    return std::nullopt;
   }
 
   Plan Make(const train::MemoryPolicy& policy, bool confirm) {

@@ -50,12 +50,12 @@ struct Plan {
 
 // Traces the step that `train` would run and asks the target's compiler for its memory. A length is
 // searched with the compiler's early check, where it has one, and then confirmed; without a policy
-// in the options it takes the fastest that fits. Throws Error for
-// a bad model or options, and when the compiler fails otherwise than for memory.
+// in the options it takes the fastest that fits. Throws Error for a bad model or options, and when
+// the compiler fails otherwise than for memory.
 Plan MakePlan(const PlanRequest& request);
 
-// The same with one memory policy after another, from what takes least time to what takes least
-// memory. options.policy is not read.
+// The same with each policy that an automatic choice tries, the fastest first. options.policy is
+// not read.
 std::vector<Plan> ComparePolicies(const PlanRequest& request);
 
 }  // namespace sophia::plan

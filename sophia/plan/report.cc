@@ -45,12 +45,13 @@ std::string StepTime(const Plan& plan) {
   }
   if (plan.has_cycles) {
     return fmt::format(
-        "{:.3g} s, {:.0f} tokens/s (an estimate: XLA's cycles, and roofline of our kernels)",
+        "{:.3g} s, {:.0f} tokens/s (an estimate: XLA's cycles, roofline of our kernels, and "
+        "transfers to the host and back)",
         plan.step_seconds, speed);
   }
   return fmt::format(
       "at least {:.3g} s, {:.0f} tokens/s at most (an estimate: roofline of matrix products and "
-      "kernels)",
+      "kernels, and transfers to the host and back)",
       plan.step_seconds, speed);
 }
 
@@ -102,11 +103,11 @@ std::string ToTable(const std::vector<Plan>& plans) {
   std::string text =
       fmt::format("{}, one device of {}; {} sequences\n", first.target, HumanBytes(first.limit),
                   first.shape.accumulation * first.shape.batch);
-  text += fmt::format("{:<30} {:>8} {:>9} {:>9} {:>9} {:>9} {:>10}  {}\n", "policy", "tokens",
+  text += fmt::format("{:<38} {:>8} {:>9} {:>9} {:>9} {:>9} {:>10}  {}\n", "policy", "tokens",
                       "peak", "saved", "on host", "step", "tokens/s", "verdict");
   for (const Plan& plan : plans) {
     const bool is_timed = plan.step_seconds > 0;
-    text += fmt::format("{:<30} {:>8} {:>9} {:>9} {:>9} {:>9} {:>10}  {}{}\n", plan.policy,
+    text += fmt::format("{:<38} {:>8} {:>9} {:>9} {:>9} {:>9} {:>10}  {}{}\n", plan.policy,
                         plan.shape.seq, HumanBytes(plan.memory.peak), HumanBytes(plan.memory.saved),
                         HumanBytes(plan.memory.saved_on_host),
                         is_timed ? fmt::format("{:.3g} s", plan.step_seconds) : "?",
@@ -116,7 +117,8 @@ std::string ToTable(const std::vector<Plan>& plans) {
   if (first.target != "cpu")
     text +=
         "step: of confirmed rows by XLA's cycles and the roofline of our kernels, of others at "
-        "least, by the roofline of matrix products and kernels\n";
+        "least, by the roofline of matrix products and kernels; with transfers to the host and "
+        "back\n";
   return text;
 }
 

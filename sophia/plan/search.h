@@ -20,8 +20,8 @@ std::optional<int64_t> LongestThatFits(const std::function<int64_t(int64_t lengt
 
 // The same where `need` may say too little. `lacks` says how many bytes more than that a length
 // takes if it does not fit, and 0 if it does. After a length that does not fit the search goes on
-// below a limit that is lower by so much, by 2 % at least and twice as much each time. nullopt
-// after six such lengths.
+// below a limit that is lower by so much, by 2 % at least and twice as much each time: what it
+// finds fits, a somewhat greater length might too. nullopt after six lengths that do not.
 std::optional<int64_t> LongestConfirmed(const std::function<int64_t(int64_t length)>& need,
                                         const std::function<int64_t(int64_t length)>& lacks,
                                         int64_t limit, const SearchRange& range);

@@ -9,8 +9,8 @@
 namespace sophia::train {
 
 // The policies of PoliciesToTry() for a step, which is traced with each: the one with the least
-// pallas::StepSeconds, by the roofline, comes first. In their own order where the kernels of `plan`
-// are for no chip. options.policy is not read.
+// pallas::StepSeconds, by the roofline, comes first, and what cannot be traced last. In their own
+// order where the kernels of `plan` are for no chip. options.policy is not read.
 std::vector<MemoryPolicy> PoliciesByTime(const models::ModelPlan& plan, StepOptions options,
                                          bool has_host);
 

@@ -299,8 +299,13 @@ TEST_F(PolicyMemoryTest, LayersSavesTheProducts) {
 
 TEST_F(PolicyMemoryTest, NamesSaveWhatIsNotNamed) {
   layers_ = 512;
-  EXPECT_GT(Need("products") - Need("attention"), layers_ * 5 * input());
-  EXPECT_GT(Need("attention") - Need("layers"), layers_ * input() * 3 / 4);
+  const int64_t of_products = Need("products");
+  EXPECT_GT(Need("everything") - of_products, layers_ * 5 * input());
+  EXPECT_GT(of_products - Need("attention"), layers_ * 5 * input());
+  EXPECT_GT(of_products - Need("linear"), layers_ * input() / 2);
+  const int64_t of_layers = Need("layers");
+  EXPECT_GT(Need("attention") - of_layers, layers_ * input() * 3 / 4);
+  EXPECT_GT(Need("lora") - of_layers, layers_ * kSeq * 8 * 2 * 7 / 2);  // of rank 8, seven branches
 }
 
 TEST_F(PolicyMemoryTest, OffloadMovesTheInputsToTheHost) {

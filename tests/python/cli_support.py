@@ -5,6 +5,7 @@ import os
 import pathlib
 import shutil
 import subprocess
+import sys
 
 import pyarrow
 import pyarrow.parquet
@@ -36,6 +37,23 @@ def output(*arguments, **more):
     result = sophia(*arguments, **more)
     assert (result.returncode, result.stderr) == (0, ""), result
     return result.stdout
+
+
+MEASURE = """
+import resource, subprocess, sys
+done = subprocess.run(sys.argv[1:], check=True, stdout=subprocess.PIPE)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)
+sys.stdout.write(done.stdout.decode())
+"""
+
+
+def peak_of(*arguments, env=None):
+    """Peak resident bytes of a run that must succeed, and its stdout. A process of its own starts the run: the peak
+    of a child begins with what its parent has."""
+    said = subprocess.run([sys.executable, "-c", MEASURE, PROGRAM, *map(str, arguments)], capture_output=True, text=True,
+                          timeout=300, env={**os.environ, **(env or {})}, check=True).stdout
+    peak, _, text = said.partition("\n")
+    return int(peak), text
 
 
 def complaint(exit_code, *arguments, **more):

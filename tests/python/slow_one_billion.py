@@ -1,13 +1,11 @@
 """A random model of Llama-3.2-1B's shape, trained for two steps on the CPU with --quant nf4."""
 
 import json
-import os
 import re
-import subprocess
 
 import numpy as np
 import pytest
-from cli_support import PROGRAM, write_rows
+from cli_support import peak_of, write_rows
 
 CONFIG = {
     "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 2048, "intermediate_size": 8192,
@@ -70,15 +68,9 @@ def test_two_steps_in_the_memory_of_packed_weights(model, tmp_path):
     rng = np.random.default_rng(2)
     rows = write_rows(tmp_path / "rows.jsonl", *({"input_ids": rng.integers(0, 128256, 64).tolist()} for _ in range(2)))
     out = tmp_path / "out"
-    with subprocess.Popen(
-            [PROGRAM, "train", "--model", model, "--data", rows, "--out", out, "--quant", "nf4", "--lora-r", "8",
-             "--batch-size", "1", "--max-length", "64", "--max-steps", "2", "--learning-rate", "1e-3", "--save-strategy",
-             "no"], stdout=subprocess.PIPE, text=True, env={**os.environ, "SOPHIA_CACHE_DIR": ""}) as run:
-        said = run.stdout.read()
-        _, status, usage = os.wait4(run.pid, 0)
-        run.returncode = os.waitstatus_to_exitcode(status)
-    assert run.returncode == 0, said
-    peak = usage.ru_maxrss * 1024
+    peak, said = peak_of("train", "--model", model, "--data", rows, "--out", out, "--quant", "nf4", "--lora-r", "8",
+                         "--batch-size", "1", "--max-length", "64", "--max-steps", "2", "--learning-rate", "1e-3",
+                         "--save-strategy", "no", env={"SOPHIA_CACHE_DIR": ""})
     print(said, f"peak resident memory: {peak / 1e9:.2f} GB")
     steps = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     # A random model knows nothing of 128,256 tokens.

@@ -1,11 +1,9 @@
 """Rows that are streamed and mixed: memory, order, resuming, and what is refused."""
 
 import json
-import subprocess
-import sys
 
 import pytest
-from cli_support import PROGRAM, ROWS, complaint, output, training, write_rows
+from cli_support import ROWS, complaint, output, peak_of, training, write_rows
 from resume_support import TINY, assert_same_end, checkpoints, rows
 
 
@@ -13,17 +11,10 @@ def run(out, *flags, **options):
     return [*training(out, **{**TINY, "max-length": 32, **options}), *flags]
 
 
-# A process counts the memory of the one that it was forked from, here a small one.
-PEAK_OF = """import resource, subprocess, sys
-subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
-print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"""
-
-
 def peak_mb(arguments):
     """Of a run that finds its program compiled: compiling takes more memory than these runs."""
     output(*arguments)
-    command = [sys.executable, "-c", PEAK_OF, PROGRAM, *map(str, arguments)]
-    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout) / 1024
+    return peak_of(*arguments)[0] / 2**20
 
 
 def test_memory_does_not_grow_with_the_rows(tmp_path):
