@@ -64,6 +64,7 @@ void WriteGguf(const MergedModel& model, const fs::path& path, std::string_view 
   const size_t first = divisors.empty() ? 0 : 1;
   for (size_t i = 0; i < model.weights().size(); ++i) {
     std::vector<float> values = model.Read(i);
+    if (tensors[first + i].storage == "F16") CheckFitsF16(model.weights()[i], values);
     PairHeads(files, model.weights()[i].name, model.weights()[i].dims[0], values);
     writer.Append(Encoded(values, tensors[first + i].storage));
   }

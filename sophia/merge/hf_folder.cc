@@ -58,7 +58,9 @@ void WriteShard(const MergedModel& model, const std::vector<size_t>& members, DT
   }
   io::SafetensorsWriter writer(path, std::move(shapes), {{"format", "pt"}});
   for (const io::NamedShape& tensor : writer.order()) {
-    const std::vector<float> values = model.Read(places.at(tensor.name));
+    const size_t place = places.at(tensor.name);
+    const std::vector<float> values = model.Read(place);
+    if (dtype == DType::kF16) CheckFitsF16(model.weights()[place], values);
     std::vector<std::byte> bytes(static_cast<size_t>(tensor.shape.bytes()));
     io::ConvertElements(DType::kF32, std::as_bytes(std::span(values)).data(),
                         tensor.shape.elements(), dtype, bytes.data(), tensor.name);

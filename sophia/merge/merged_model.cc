@@ -34,6 +34,15 @@ void ScaleRows(const std::vector<float>& magnitudes, std::vector<float>& values)
 
 }  // namespace
 
+void CheckFitsF16(const Weight& weight, const std::vector<float>& values) {
+  constexpr float kMost = 65504;
+  for (const float value : values) {
+    if (std::abs(value) <= kMost) continue;
+    Fail(weight.name, "expected values of at most {}, which f16 holds, got {:g}; bf16 holds it",
+         kMost, value);
+  }
+}
+
 MergedModel::MergedModel(const std::filesystem::path& model, const std::filesystem::path& adapter)
     : files_(models::ModelFiles::Open(model)) {
   std::unique_ptr<nn::ParamPolicy> policy;

@@ -19,6 +19,9 @@ struct Weight {
   Dims dims;
 };
 
+// Throws Error for a value beyond what f16 holds.
+void CheckFitsF16(const Weight& weight, const std::vector<float>& values);
+
 // A model on disk with a LoRA adapter merged into its weights, W + scale · B·A (DoRA: its rows
 // scaled to the magnitudes), and with the modules that the adapter has as a whole, read one tensor
 // at a time. Host memory stays near the size of the largest tensor.

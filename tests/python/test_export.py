@@ -1,7 +1,6 @@
 """`sophia merge` and `sophia export` against NumPy, gguf, safetensors and tokenizers."""
 
 import json
-import os
 import re
 import shutil
 import signal
@@ -12,7 +11,7 @@ import gguf
 import ml_dtypes
 import numpy as np
 import pytest
-from cli_support import FIXTURES, GQA, PROGRAM, SMOLLM2, complaint, logits_of, output, training
+from cli_support import FIXTURES, GQA, PROGRAM, SMOLLM2, complaint, logits_of, output, peak_of, training
 from gguf.quants import dequantize, quantize
 from safetensors.numpy import load_file, save_file
 from safetensors_reader import read_safetensors
@@ -122,6 +121,23 @@ def test_an_adapter_that_is_not_finite_is_refused(adapter, tmp_path):
     save_file(factors, broken / "adapter_model.safetensors")
     assert complaint(1, "merge", "--model", GQA, "--adapter", broken, "--out", tmp_path / "out").endswith(
         f"expected finite numbers in '{name}', got NaN or infinity")
+
+
+def test_what_f16_does_not_hold_is_refused(tmp_path):
+    base = tmp_path / "base"
+    shutil.copytree(GQA, base)
+    weights = load_file(base / "model.safetensors")
+    weights["model.layers.0.mlp.up_proj.weight"][0, 0] = 1e6
+    save_file(weights, base / "model.safetensors")
+    expected = "[model.layers.0.mlp.up_proj.weight] expected values of at most 65504, which f16 holds, got 1e+06; bf16 holds it"
+    file = tmp_path / "x.gguf"
+    assert complaint(1, "export", "--model", base, "--quantization", "f16", "--out", file) == expected
+    assert not file.exists()
+    output("export", "--model", base, "--quantization", "bf16", "--out", file)
+    adapter = FIXTURES / "sft" / "adapters" / "qv"
+    merge = ("merge", "--model", base, "--adapter", adapter, "--out", tmp_path / "merged", "--dtype")
+    assert complaint(1, *merge, "f16") == expected
+    output(*merge, "bf16")
 
 
 def test_merged_folder_keeps_the_configuration(merged):
@@ -252,14 +268,10 @@ def test_merge_from_gguf_writes_a_tokenizer(tmp_path):
     output(*training(adapter, model=SMOLLM2, data=rows, **{"lora-r": 1, "max-steps": 1,
                                                           "max-length": 16}))
     folder = tmp_path / "merged"
-    with subprocess.Popen([PROGRAM, "merge", "--model", SMOLLM2, "--adapter", adapter, "--out", folder, "--dtype", "f32"],
-                          stdout=subprocess.DEVNULL) as merge:
-        _, status, usage = os.wait4(merge.pid, 0)
-        merge.returncode = os.waitstatus_to_exitcode(status)
-    assert merge.returncode == 0
+    peak, _ = peak_of("merge", "--model", SMOLLM2, "--adapter", adapter, "--out", folder, "--dtype", "f32")
     # The base file, mapped, and the widest tensor as it is read and written: not all 538 MB that are written.
     largest = max(weight.nbytes for weight in load_file(folder / "model.safetensors").values())
-    assert usage.ru_maxrss * 1024 < SMOLLM2.stat().st_size + 2 * largest
+    assert peak < SMOLLM2.stat().st_size + 2 * largest
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     for text in [text for text in CORPUS if "\0" not in text][:8]:
         ids = json.loads(output("tokenize", "--model", SMOLLM2, f"--text={text}"))
