@@ -14,12 +14,16 @@ namespace sophia {
 class Error : public std::runtime_error {
  public:
   Error(std::string_view where, std::string_view message)
-      : std::runtime_error(fmt::format("[{}] {}", where, message)), message_(message) {}
+      : std::runtime_error(fmt::format("[{}] {}", where, message)),
+        where_(where),
+        message_(message) {}
 
+  const std::string& where() const { return where_; }
   // what() without its place, for callers that name it themselves.
   const std::string& message() const { return message_; }
 
  private:
+  std::string where_;
   std::string message_;
 };
 

@@ -21,9 +21,9 @@ bool IsEmpty(const Json& value) {
          ((value.is_object() || value.is_array()) && value.empty());
 }
 
-// Keys that are read below or checked here, and keys that never change the maths.
 constexpr std::string_view kConfigFile = "adapter_config.json";
 
+// Keys that are read below or checked here, and keys that never change the maths.
 constexpr auto kKnownKeys = std::to_array<std::string_view>({
     "peft_type",
     "r",

@@ -106,7 +106,7 @@ void QuantRule::CheckNames(const std::vector<nn::ParamSpec>& specs) const {
       return spec.trainable && nn::EndsWithModule(ModuleOf(spec), name);
     });
     if (!used && is_trained) {
-      Fail("quant", "expected frozen modules, got '{}', which is trained whole", name);
+      Fail("quant", "expected frozen modules, got '{}', which is trained", name);
     }
     if (!used) {
       Fail("quant", "expected names among {}, got '{}'{}", Join(known, ", "), name,

@@ -1,6 +1,7 @@
 #include "sophia/report/run_files.h"
 
 #include <fmt/format.h>
+#include <sys/stat.h>
 
 #include "sophia/base/error.h"
 #include "sophia/base/file.h"
@@ -11,6 +12,7 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::string_view kRunFile = "run.json";
+constexpr std::string_view kMetricsFile = "metrics.jsonl";
 constexpr size_t kLargestFile = 16 << 20;
 constexpr size_t kMostSamples = 20;
 
@@ -30,7 +32,10 @@ std::string ReadIfThere(const fs::path& path) {
 }  // namespace
 
 RunFiles::RunFiles(fs::path folder)
-    : folder_(std::move(folder)), metrics_(folder_ / "metrics.jsonl") {}
+    : folder_(std::move(folder)),
+      earlier_run_(IdentityOf(kRunFile)),
+      earlier_metrics_(IdentityOf(kMetricsFile)),
+      metrics_(folder_ / kMetricsFile) {}
 
 void RunFiles::Refresh() {
   problems_.clear();
@@ -50,10 +55,18 @@ void RunFiles::Refresh() {
   if (metrics().ends_early) problems_.emplace_back("metrics.jsonl: the last line is not complete");
 }
 
-bool RunFiles::HasRunSince(fs::file_time_type time) const {
-  std::error_code error;
-  const fs::file_time_type written = fs::last_write_time(folder_ / kRunFile, error);
-  return !error && written >= time;
+bool RunFiles::HasNewRun() const {
+  const auto is_new = [&](std::string_view name, const std::string& earlier) {
+    const std::string now = IdentityOf(name);
+    return !now.empty() && now != earlier;
+  };
+  return is_new(kRunFile, earlier_run_) || is_new(kMetricsFile, earlier_metrics_);
+}
+
+std::string RunFiles::IdentityOf(std::string_view name) const {
+  struct stat found {};
+  if (stat((folder_ / name).c_str(), &found) != 0 || found.st_size == 0) return "";
+  return fmt::format("{} {}.{}", found.st_ino, found.st_mtim.tv_sec, found.st_mtim.tv_nsec);
 }
 
 Json RunFiles::ReadObject(std::string_view name) {

@@ -25,8 +25,8 @@ class RunFiles {
   // Reads what has changed.
   void Refresh();
 
-  // Whether run.json was written since then.
-  bool HasRunSince(std::filesystem::file_time_type time) const;
+  // Whether run.json is another than when this object was made, or metrics.jsonl, and not empty.
+  bool HasNewRun() const;
 
   const std::filesystem::path& folder() const { return folder_; }
   const Metrics& metrics() const { return metrics_.metrics(); }
@@ -40,10 +40,14 @@ class RunFiles {
   const std::vector<std::string>& problems() const { return problems_; }
 
  private:
+  // Tells a file from those that replace it; empty: none is there, or nothing in it.
+  std::string IdentityOf(std::string_view name) const;
   Json ReadObject(std::string_view name);
   void ReadSamples();
 
   std::filesystem::path folder_;
+  std::string earlier_run_;
+  std::string earlier_metrics_;
   MetricsFile metrics_;
   Json run_;
   Json options_;

@@ -69,7 +69,6 @@ struct LiveServer::State {
   explicit State(const std::filesystem::path& folder) : files(folder) {}
 
   RunFiles files;
-  const std::filesystem::file_time_type started_at = std::filesystem::file_time_type::clock::now();
   std::string host;   // as the user called it
   std::string token;  // empty: not needed
   Clock::time_point read_at;
@@ -98,7 +97,7 @@ struct LiveServer::State {
   }
 
   std::string CurrentBody() {
-    if (!files.HasRunSince(started_at)) return StartingBody(files);
+    if (!files.HasNewRun()) return StartingBody(files);
     const bool is_old = !body || Clock::now() - read_at > kOldestAnswer;
     if (is_old) {
       files.Refresh();

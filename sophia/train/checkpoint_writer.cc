@@ -191,7 +191,7 @@ void DropOldCheckpoints(const fs::path& out, int64_t limit, std::optional<int64_
 void RemoveLeftovers(const fs::path& out) {
   static const std::regex kLeftover(
       R"(tmp-(checkpoint|deleted)-\d+|(adapter_model\.safetensors|adapter_config\.json|)"
-      R"(metrics\.jsonl|run\.json|training_args\.json)\.\d+\.tmp)");
+      R"(metrics\.jsonl|plan\.json|run\.json|training_args\.json)\.\d+\.tmp)");
   std::vector<fs::path> found;
   for (const fs::directory_entry& entry : fs::directory_iterator(out)) {
     if (std::regex_match(entry.path().filename().string(), kLeftover))

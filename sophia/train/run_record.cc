@@ -49,7 +49,8 @@ Json Describe(const TrainingRun& run) {
 
 }  // namespace
 
-RunRecord::RunRecord(const TrainingRun& run, const OutputOptions& output, const WarningSink& warn)
+RunRecord::RunRecord(const TrainingRun& run, const OutputOptions& output, const Json& plan,
+                     const WarningSink& warn)
     : run_(run), folder_(output.folder), warn_(warn), json_(Describe(run)) {
   if (output.verify_base) {
     base_before_ = BaseHashes(run.specs(), run.parameters());
@@ -59,6 +60,7 @@ RunRecord::RunRecord(const TrainingRun& run, const OutputOptions& output, const 
         {"sha256_after", nullptr},
         {"moved", nullptr}};
   }
+  if (!plan.is_null()) Write("plan.json", plan);
   Write(kTrainingArgsFile, TrainingArgs(run, output));
   Write(kRunFile, json_);
 }

@@ -12,6 +12,7 @@ enum class RunEnd : uint8_t { kFinished, kStopped, kFailed };
 
 // What a run is and how it ended, for `sophia report`, in its output folder:
 //   training_args.json  the options, which `train --config` reads
+//   plan.json           `plan`, if it is not null
 //   run.json            state ("running", "finished", "stopped" or "failed"), times, model, data,
 //                       device, the step's operations and memory, and the base weights' SHA-256
 //                       before and after
@@ -19,7 +20,8 @@ enum class RunEnd : uint8_t { kFinished, kStopped, kFailed };
 class RunRecord {
  public:
   // Before the first step. `run` must live longer.
-  RunRecord(const TrainingRun& run, const OutputOptions& output, const WarningSink& warn);
+  RunRecord(const TrainingRun& run, const OutputOptions& output, const Json& plan,
+            const WarningSink& warn);
 
   // After the last step, unless the options say otherwise. Throws Error when a base weight moved.
   void CheckBase();

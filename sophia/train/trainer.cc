@@ -122,14 +122,20 @@ void LoadBest(const BestModel& best, TrainingRun& run) {
   }
 }
 
+// Those of an adapter that was here before.
+void RemoveAnswers(const std::filesystem::path& folder) {
+  std::error_code ignored;
+  std::filesystem::remove(folder / "samples.jsonl", ignored);
+}
+
 void SaveAdapter(TrainingRun& run, const std::filesystem::path& folder,
                  const std::optional<std::filesystem::path>& checkpoint) {
   try {
     run.SaveAdapter(folder);
   } catch (const Error& error) {
     if (!checkpoint) throw;
-    throw Error(folder.string(), fmt::format("{}; --resume continues from {}", error.message(),
-                                             checkpoint->string()));
+    throw Error(error.where(), fmt::format("{}; --resume-from-checkpoint {} goes on from there",
+                                           error.message(), checkpoint->string()));
   }
 }
 
@@ -149,8 +155,8 @@ TrainResult Train(const TrainOptions& options, const TrainEnvironment& environme
   MetricsLog log(output.folder / "metrics.jsonl", checkpoint ? checkpoint->MetricsRows() : "",
                  std::move(events));
   folder.Clear();
-  if (environment.plan) WriteFile(output.folder / "plan.json", Dump(environment.plan(), 2) + "\n");
-  RunRecord record(run, output, Warn);
+  RemoveAnswers(output.folder);
+  RunRecord record(run, output, environment.plan ? environment.plan() : Json(), Warn);
   CheckpointSaver saver(run, output, folder.checkpoint(), Warn);
   TrainResult result{.total_steps = run.total_steps(),
                      .compile_seconds = run.program().compile_seconds()};

@@ -49,7 +49,7 @@ TEST(RunRecordTest, HashesTheBytesOfTheDevice) {
 TEST(RunRecordTest, AMovedBaseWeightIsAnError) {
   const TemporaryFolder folder;
   TrainingRun run = TinyRun();
-  RunRecord record(run, {.folder = folder.path()}, NoWarning);
+  RunRecord record(run, {.folder = folder.path()}, Json(), NoWarning);
   run.Step(run.NextBatch());
   EXPECT_NO_THROW(record.CheckBase());
 
@@ -74,7 +74,7 @@ TEST(RunRecordTest, AMovedBaseWeightIsAnError) {
 TEST(RunRecordTest, WhatCannotBeWrittenIsAWarning) {
   const TrainingRun run = TinyRun();
   std::vector<std::string> warnings;
-  const RunRecord record(run, {.folder = "/dev/null/none", .verify_base = false},
+  const RunRecord record(run, {.folder = "/dev/null/none", .verify_base = false}, Json(),
                          [&](const std::string& text) { warnings.push_back(text); });
   ASSERT_EQ(warnings.size(), 2u);
   EXPECT_THAT(warnings[0], HasSubstr("the run goes on without it"));

@@ -1,6 +1,7 @@
 """The live page in headless Chromium: it renews itself, obeys its own policy and asks for nothing else.
 
-Needs Debian's `chromium` or `chromium-headless-shell`, which `make test-all` installs. With SOPHIA_SCREENSHOT=FILE.png it also keeps a picture of the page.
+Needs Debian's `chromium` or `chromium-headless-shell`, which `make test-all` installs. With
+SOPHIA_SCREENSHOT=FILE.png it also keeps a picture of the page.
 """
 
 import base64
@@ -22,6 +23,7 @@ class Browser:
     """Speaks the DevTools protocol over a pipe: JSON texts that end with a zero byte."""
 
     def __init__(self, profile):
+        assert BROWSER, "expected chromium-headless-shell or chromium (tools/setup.sh slow), got neither"
         to_browser, self.write_end = os.pipe()
         self.read_end, from_browser = os.pipe()
 

@@ -95,7 +95,7 @@ def test_refusals(tmp_path):
     line = complaint(1, *training(tmp_path, **SAVED, **{"init-lora-weights": "pissa"}))
     assert "expected PiSSA or modules_to_save, got both" in line
     line = complaint(1, *training(tmp_path, **{"lora-modules-to-save": "lm_head", "quant": "none,lm_head=int8"}))
-    assert line == "[quant] expected frozen modules, got 'lm_head', which is trained whole"
+    assert line == "[quant] expected frozen modules, got 'lm_head', which is trained"
     line = complaint(1, *training(tmp_path, **SAVED, objective="isomorphism", teacher="random"))
     assert "expected no modules_to_save for isomorphism, got embed_tokens, " in line
     line = complaint(2, *training(tmp_path, **{"init-adapter": ADAPTERS / "saved", "lora-modules-to-save": "lm_head"}))

@@ -315,8 +315,8 @@ def test_a_full_disk_at_the_end_leaves_the_last_checkpoint(tmp_path, reference):
         restore_signals=False, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
     assert result.returncode == 1
     assert result.stderr.splitlines()[-1] == (
-        f"sophia: error: [{out}] expected to write the whole file, got: File too large; "
-        f"--resume continues from {out / 'checkpoint-8'}")
+        f"sophia: error: [{out / 'adapter_model.safetensors'}] expected to write the whole file, got: File too large; "
+        f"--resume-from-checkpoint {out / 'checkpoint-8'} goes on from there")
     output(*run(out, "--resume"))
     assert_same_end(out, reference)
 
@@ -325,9 +325,11 @@ def test_leftovers_of_a_killed_writer_are_removed(tmp_path, reference):
     out = stopped_after(reference, tmp_path / "out", 8)
     shutil.copytree(out / "checkpoint-8", out / "tmp-checkpoint-12")
     shutil.copytree(out / "checkpoint-4", out / "tmp-deleted-4")
-    (out / "adapter_model.safetensors.123.tmp").write_text("half")
+    for name in ("adapter_model.safetensors", "plan.json"):
+        (out / f"{name}.123.tmp").write_text("half")
+    (out / "samples.jsonl").write_text("{}")  # answers of the adapter before
     (out / "mine.tmp").write_text("kept")
     assert sophia(*run(out, "--resume")).returncode == 0
-    assert (out / "mine.tmp").read_text() == "kept"
+    assert (out / "mine.tmp").read_text() == "kept" and not (out / "samples.jsonl").exists()
     (out / "mine.tmp").unlink()
     assert_same_end(out, reference)
