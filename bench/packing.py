@@ -2,8 +2,9 @@
 """Useful tokens a second of `sophia train` on rows of mixed lengths, packed and not.
 
 The lengths are log-normal, as those of instruction sets are: median 96, at most 512 tokens. Both runs go once through
-the same rows on the CPU; useful tokens are those of the rows, without padding. Prints the ratio, and
-how long steps waited for data, and writes both to build/bench_packing.json.
+the same rows on the CPU; useful tokens are those of the rows, without padding. A third run streams short texts, several
+windows of 1,024 rows of them: how long its steps wait for them. Prints the ratio and the wait and writes them to
+build/bench_packing.json.
 """
 
 import json
@@ -17,6 +18,7 @@ import tempfile
 from run import VOCAB, flags_for, run_process, write_report
 
 MEDIAN, SPREAD, LONGEST = 96, 0.8, 512
+WINDOWS, STREAMED_STEPS = 4, 40
 
 
 def parse_flags():
@@ -54,14 +56,33 @@ def run_epoch(args, flag):
         ]
         print(f"$ {shlex.join(command)}", flush=True)
         output, peak_rss_mb, _ = run_process(command)
-        steps_of_run = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    waited = sum(one["data_wait_seconds"] for one in steps_of_run) / sum(one["step_seconds"] for one in steps_of_run)
     steps, seconds = re.search(r"(\d+) steps in ([0-9.]+) s", output).groups()
     result = {"steps": int(steps), "seconds": float(seconds), "peak_rss_mb": peak_rss_mb,
-              "tokens_per_second": tokens / float(seconds), "waited_for_data": waited}
+              "tokens_per_second": tokens / float(seconds)}
     print(f"  {steps} steps in {seconds} s: {result['tokens_per_second']:.0f} useful tokens/s, "
-          f"{peak_rss_mb:.0f} MB, {waited:.2%} of the steps' time waited for data", flush=True)
+          f"{peak_rss_mb:.0f} MB", flush=True)
     return result
+
+
+def wait_share(args):
+    """Of the steps' time, what they waited for rows of text that are read, encoded and packed meanwhile."""
+    generator = random.Random(0)
+    with tempfile.TemporaryDirectory() as scratch:
+        rows, out = pathlib.Path(scratch, "rows.jsonl"), pathlib.Path(scratch, "out")
+        with rows.open("w") as file:
+            for row in range(WINDOWS * 1024):
+                file.write(json.dumps({"text": f"Row {row} says that {generator.random()} is a number."}) + "\n")
+        command = [
+            str(args.sophia), "train", "--model", str(args.model), "--data", str(rows), "--out", str(out),
+            "--dtype", args.dtype, "--streaming", "--max-steps", str(STREAMED_STEPS), "--max-length", str(LONGEST),
+            "--per-device-train-batch-size", str(args.batch), "--save-strategy", "no",
+        ]
+        print(f"$ {shlex.join(command)}", flush=True)
+        run_process(command)
+        steps = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    waited, worked = (sum(step[key] for step in steps) for key in ("data_wait_seconds", "step_seconds"))
+    print(f"  {waited:.3f} s waited in {len(steps)} steps of {worked:.1f} s, {steps[-1]['epoch']:.2f} epochs", flush=True)
+    return waited / worked
 
 
 def main():
@@ -70,6 +91,8 @@ def main():
     report["ratio"] = (report["packing"]["tokens_per_second"]
                        / report["no-packing"]["tokens_per_second"])
     print(f"packing: {report['ratio']:.2f} times the useful tokens a second")
+    report["waited"] = wait_share(args)
+    print(f"streaming: steps waited {report['waited']:.3%} of their time for rows")
     write_report(args.out, report)
 
 
