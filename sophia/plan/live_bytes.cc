@@ -152,22 +152,25 @@ class Memory {
   }
   bool IsFused(const Node& node) const {
     if (IsView(node)) return true;
-    if (!IsElementwise(node)) return false;
-    const auto found = readers_.find({const_cast<Node*>(&node), 0});
-    if (found == readers_.end()) return false;
+    const std::vector<const Node*>& readers = ReadersOf(node);
+    if (!IsElementwise(node) || readers.empty()) return false;
     const bool is_convert = node.op->name == "convert";
-    const bool is_cheap = is_convert ? Widens(node) : found->second.size() == 1;
-    return is_cheap &&
-           std::ranges::all_of(found->second, [&](const Node* reader) { return Fuses(reader); });
+    return (is_convert ? Widens(node) : readers.size() == 1) && FuseAll(readers);
+  }
+  bool FuseAll(const std::vector<const Node*>& readers) const {
+    return std::ranges::all_of(readers, [&](const Node* reader) { return Fuses(reader); });
   }
   // Whether what a node reads can be computed within it; nullptr: the end of a region.
   bool Fuses(const Node* reader) const {
     if (reader == nullptr || !reader->regions.empty() || reader->op == &kCall) return false;
     if (reader->op->name == "custom_call") return false;
-    if (!IsView(*reader)) return true;
-    const auto found = readers_.find({const_cast<Node*>(reader), 0});
-    return found == readers_.end() ||
-           std::ranges::all_of(found->second, [&](const Node* next) { return Fuses(next); });
+    return !IsView(*reader) || FuseAll(ReadersOf(*reader));
+  }
+  // Of a node's first result.
+  const std::vector<const Node*>& ReadersOf(const Node& node) const {
+    static const std::vector<const Node*> kNone;
+    const auto found = readers_.find({const_cast<Node*>(&node), 0});
+    return found == readers_.end() ? kNone : found->second;
   }
 
   // The values in memory that a value is computed from where it is read.
