@@ -152,13 +152,12 @@ int RunInspect(const Values& values) {
     Fail(path.string(), "expected a model, an adapter or a file of tensors, got nothing there");
   }
   if (fs::is_directory(path)) {
-    if (!lora::IsAdapterFolder(path) && !fs::exists(path / "config.json")) {
-      Fail(path.string(), "expected a folder with config.json or adapter_config.json, got neither");
-    }
     if (lora::IsAdapterFolder(path)) {
       InspectAdapter(path, all);
-    } else {
+    } else if (fs::exists(path / "config.json")) {
       InspectModel(path, all);
+    } else {
+      Fail(path.string(), "expected a folder with config.json or adapter_config.json, got neither");
     }
     return 0;
   }

@@ -102,16 +102,13 @@ void QuantRule::CheckNames(const std::vector<nn::ParamSpec>& specs) const {
     const std::string& name = one.first;
     const bool used = std::ranges::any_of(
         state_->met, [&](const std::string& module) { return nn::EndsWithModule(module, name); });
+    if (used) continue;
     const bool is_trained = std::ranges::any_of(specs, [&](const nn::ParamSpec& spec) {
       return spec.trainable && nn::EndsWithModule(ModuleOf(spec), name);
     });
-    if (!used && is_trained) {
-      Fail("quant", "expected frozen modules, got '{}', which is trained", name);
-    }
-    if (!used) {
-      Fail("quant", "expected names among {}, got '{}'{}", Join(known, ", "), name,
-           DidYouMean(name, known));
-    }
+    if (is_trained) Fail("quant", "expected frozen modules, got '{}', which is trained", name);
+    Fail("quant", "expected names among {}, got '{}'{}", Join(known, ", "), name,
+         DidYouMean(name, known));
   }
 }
 
