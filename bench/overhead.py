@@ -4,8 +4,8 @@
 Runs of equal steps on the CPU, each round in turn: plain, with checkpoints, with --serve and a browser's requests, and
 plain again for the spread. A machine's speed changes by more than the 1 % that either may cost, so checkpoints come 25
 times and requests 3 times as often as they would (the server builds a page at most twice a second), and what they add is
-divided by that. Prints the medians over the
-rounds, writes build/bench_overhead.json, and fails where one costs more than 1 %.
+divided by that. Prints the medians over the rounds, writes build/bench_overhead.json, and fails where one costs more than
+1 %.
 """
 
 import contextlib

@@ -44,18 +44,23 @@ def write_mixed_rows(path, count):
     return tokens
 
 
+def run_train(args, rows, out, *flags):
+    """What a run on these rows prints, and its peak resident MB."""
+    command = [
+        str(args.sophia), "train", "--model", str(args.model), "--data", str(rows), "--out", str(out),
+        "--dtype", args.dtype, "--per-device-train-batch-size", str(args.batch), "--max-length", str(LONGEST),
+        "--save-strategy", "no", *flags,
+    ]
+    print(f"$ {shlex.join(command)}", flush=True)
+    output, peak_rss_mb, _ = run_process(command)
+    return output, peak_rss_mb
+
+
 def run_epoch(args, flag):
     with tempfile.TemporaryDirectory() as scratch:
         rows, out = pathlib.Path(scratch, "rows.jsonl"), pathlib.Path(scratch, "out")
         tokens = write_mixed_rows(rows, args.rows)
-        command = [
-            str(args.sophia), "train", "--model", str(args.model), "--data", str(rows), "--out",
-            str(out), "--dtype", args.dtype, "--num-train-epochs", "1", flag,
-            "--per-device-train-batch-size", str(args.batch), "--max-length", str(LONGEST),
-            "--save-strategy", "no",
-        ]
-        print(f"$ {shlex.join(command)}", flush=True)
-        output, peak_rss_mb, _ = run_process(command)
+        output, peak_rss_mb = run_train(args, rows, out, "--num-train-epochs", "1", flag)
     steps, seconds = re.search(r"(\d+) steps in ([0-9.]+) s", output).groups()
     result = {"steps": int(steps), "seconds": float(seconds), "peak_rss_mb": peak_rss_mb,
               "tokens_per_second": tokens / float(seconds)}
@@ -72,13 +77,7 @@ def wait_share(args):
         with rows.open("w") as file:
             for row in range(WINDOWS * 1024):
                 file.write(json.dumps({"text": f"Row {row} says that {generator.random()} is a number."}) + "\n")
-        command = [
-            str(args.sophia), "train", "--model", str(args.model), "--data", str(rows), "--out", str(out),
-            "--dtype", args.dtype, "--streaming", "--max-steps", str(STREAMED_STEPS), "--max-length", str(LONGEST),
-            "--per-device-train-batch-size", str(args.batch), "--save-strategy", "no",
-        ]
-        print(f"$ {shlex.join(command)}", flush=True)
-        run_process(command)
+        run_train(args, rows, out, "--streaming", "--max-steps", str(STREAMED_STEPS))
         steps = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     waited, worked = (sum(step[key] for step in steps) for key in ("data_wait_seconds", "step_seconds"))
     print(f"  {waited:.3f} s waited in {len(steps)} steps of {worked:.1f} s, {steps[-1]['epoch']:.2f} epochs", flush=True)
